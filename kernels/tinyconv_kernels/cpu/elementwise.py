@@ -1,0 +1,277 @@
+"""Elementwise kernels as NumPy ufuncs that write straight into ``out``; definition: ``reference/elementwise.py``.
+
+NumPy's loops are vectorised and need no compilation. Only ReLU and its gradient, which every step of training runs over
+every activation, also have a threaded Numba version for large contiguous arrays.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from tinyconv_kernels.cpu._threads import worth_threads
+
+# log(0), x / 0 and an overflowing exp have IEEE results that are wanted as they are (as in PyTorch).
+_quiet = np.errstate(all="ignore")
+
+
+def neg(x, out):
+    """Writes out = -x."""
+    np.negative(x, out=out)
+
+
+@_quiet
+def exp(x, out):
+    """Writes out = e^x."""
+    np.exp(x, out=out)
+
+
+@_quiet
+def log(x, out):
+    """Writes out = ln x."""
+    np.log(x, out=out)
+
+
+@_quiet
+def sqrt(x, out):
+    """Writes out = the square root of x."""
+    np.sqrt(x, out=out)
+
+
+def abs(x, out):  # noqa: A001 - the kernel's name is the op's name
+    """Writes out = |x|."""
+    np.absolute(x, out=out)
+
+
+@_quiet
+def sign(x, out):
+    """Writes out = -1, 0 or 1, NaN for NaN."""
+    np.sign(x, out=out)
+
+
+@_quiet
+def sin(x, out):
+    """Writes out = sin x."""
+    np.sin(x, out=out)
+
+
+@_quiet
+def cos(x, out):
+    """Writes out = cos x."""
+    np.cos(x, out=out)
+
+
+def tanh(x, out):
+    """Writes out = tanh x."""
+    np.tanh(x, out=out)
+
+
+@_quiet
+def sigmoid(x, out):
+    """Writes out = 1 / (1 + e^-x), also used as the accumulator."""
+    np.negative(x, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.reciprocal(out, out=out)
+
+
+def relu(x, out):
+    """One thread owns a run of elements. Writes out = max(x, 0)."""
+    if _flat_and_large(x, out):
+        _relu_parallel(x.reshape(-1), out.reshape(-1))
+    else:
+        np.maximum(x, 0, out=out)
+
+
+def _flat_and_large(*arrays):
+    """Return whether all arrays are contiguous, of one shape, and large enough for threads."""
+    first = arrays[0]
+    return worth_threads(first.size) and all(a.flags.c_contiguous and a.shape == first.shape for a in arrays)
+
+
+@njit(cache=True, parallel=True)
+def _relu_parallel(x, out):
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        out[i] = zero if x[i] <= zero else x[i]  # a NaN is not <= 0 and passes
+
+
+def softplus(x, out):
+    """Writes out = ln(1 + e^x) without overflow."""
+    np.logaddexp(x, 0, out=out)
+
+
+def isnan(x, out):
+    """Writes out (bool)."""
+    np.isnan(x, out=out)
+
+
+def floor(x, out):
+    """Writes out = the largest whole number not above x."""
+    np.floor(x, out=out)
+
+
+@_quiet
+def add(x, y, out):
+    """Writes out = x + y."""
+    np.add(x, y, out=out)
+
+
+@_quiet
+def sub(x, y, out):
+    """Writes out = x - y."""
+    np.subtract(x, y, out=out)
+
+
+@_quiet
+def mul(x, y, out):
+    """Writes out = x y."""
+    np.multiply(x, y, out=out)
+
+
+@_quiet
+def div(x, y, out):
+    """Writes out = x / y."""
+    np.true_divide(x, y, out=out)
+
+
+@_quiet
+def pow(x, y, out):  # noqa: A001
+    """Writes out = x^y."""
+    if isinstance(y, (int, float)) and y == 2:  # twenty times faster than the general power
+        np.square(x, out=out)
+    else:
+        np.power(x, y, out=out)
+
+
+def maximum(x, y, out):
+    """Writes out = the larger of x and y, NaN if either is NaN."""
+    np.maximum(x, y, out=out)
+
+
+def minimum(x, y, out):
+    """Writes out = the smaller of x and y, NaN if either is NaN."""
+    np.minimum(x, y, out=out)
+
+
+def eq(x, y, out):
+    """Writes out (bool) = x == y."""
+    np.equal(x, y, out=out)
+
+
+def ne(x, y, out):
+    """Writes out (bool) = x != y."""
+    np.not_equal(x, y, out=out)
+
+
+def lt(x, y, out):
+    """Writes out (bool) = x < y."""
+    np.less(x, y, out=out)
+
+
+def le(x, y, out):
+    """Writes out (bool) = x <= y."""
+    np.less_equal(x, y, out=out)
+
+
+def gt(x, y, out):
+    """Writes out (bool) = x > y."""
+    np.greater(x, y, out=out)
+
+
+def ge(x, y, out):
+    """Writes out (bool) = x >= y."""
+    np.greater_equal(x, y, out=out)
+
+
+def logical_and(x, y, out):
+    """Writes out (bool)."""
+    np.logical_and(x, y, out=out)
+
+
+def logical_or(x, y, out):
+    """Writes out (bool)."""
+    np.logical_or(x, y, out=out)
+
+
+def logical_not(x, out):
+    """Writes out (bool)."""
+    np.logical_not(x, out=out)
+
+
+def where(condition, x, y, out):
+    """Writes out = x where the condition (bool) holds, y elsewhere; out must not share memory with an input."""
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+
+
+@_quiet
+def copy(x, out):
+    """Writes out = x in out's dtype."""
+    np.copyto(out, x, casting="unsafe")
+
+
+def fill(out, value):
+    """Writes out = value."""
+    out[...] = value
+
+
+def clamp(x, out, low, high):
+    """Writes out = min(max(x, low), high); a bound may be None."""
+    if low is not None:
+        np.maximum(x, low, out=out)
+        x = out
+    if high is not None:
+        np.minimum(x, high, out=out)
+    elif x is not out:
+        np.copyto(out, x)
+
+
+def relu_backward(dy, y, dx):
+    """One thread owns a run of elements. Writes dx = 0 where y <= 0, dy elsewhere."""
+    if _flat_and_large(dy, y, dx):
+        _relu_backward_parallel(dy.reshape(-1), y.reshape(-1), dx.reshape(-1))
+    else:
+        where(y <= 0, 0, dy, dx)
+
+
+@njit(cache=True, parallel=True)
+def _relu_backward_parallel(dy, y, dx):
+    zero = dy.dtype.type(0)
+    for i in prange(dy.size):
+        dx[i] = zero if y[i] <= zero else dy[i]
+
+
+@_quiet
+def leaky_relu(x, out, slope):
+    """Writes out = x where x > 0, slope x elsewhere; out must not share memory with x."""
+    np.multiply(x, slope, out=out)
+    np.copyto(out, x, where=x > 0)
+
+
+@_quiet
+def leaky_relu_backward(dy, x, dx, slope):
+    """Writes dx = dy where x > 0, slope dy elsewhere; dx must not share memory with an input."""
+    np.multiply(dy, slope, out=dx)
+    np.copyto(dx, dy, where=x > 0)
+
+
+@_quiet
+def tanh_backward(dy, y, dx):
+    """Writes dx = dy (1 - y^2); dx must not share memory with an input."""
+    np.multiply(y, y, out=dx)
+    np.subtract(1, dx, out=dx)
+    np.multiply(dy, dx, out=dx)
+
+
+@_quiet
+def sigmoid_backward(dy, y, dx):
+    """Writes dx = dy y (1 - y); dx must not share memory with an input."""
+    np.subtract(1, y, out=dx)
+    np.multiply(y, dx, out=dx)
+    np.multiply(dy, dx, out=dx)
+
+
+@_quiet
+def softplus_backward(dy, x, dx):
+    """Writes dx = dy sigmoid(x); dx must not share memory with dy."""
+    sigmoid(x, dx)
+    np.multiply(dy, dx, out=dx)

@@ -1,0 +1,363 @@
+"""Pooling kernels; one thread owns whole (n, c) planes, so sums run in one order for any number of threads.
+
+Definition: ``reference/pool.py``. Sources: Krizhevsky et al. 2012, sec. 3.4 (overlapping max pooling); Zeiler & Fergus
+2014, sec. 2.1 (switches and unpooling); divisors, ceil windows and NaN as in PyTorch.
+"""
+
+import numpy as np
+from numba import int32, njit, prange
+
+from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.geometry import clip_window
+
+
+def _planes(a):
+    """View (N, C, H, W) as (N * C, H, W): every kernel here works plane by plane."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2], a.shape[3])
+
+
+def max_pool2d_forward(x, y, switches, kernel, stride, padding, dilation):
+    """One thread owns one plane. Writes y and switches (int64 h * W + w in the unpadded plane).
+
+    First maximum wins; a NaN beats every number and the last NaN is kept. A window without a pixel gives -inf and -1.
+    """
+    arrays = _planes(x), _planes(y), _planes(switches)
+    if worth_threads(x.size):
+        _max_forward_parallel(*arrays, kernel, stride, padding, dilation)
+    else:
+        _max_forward(0, len(arrays[0]), *arrays, kernel, stride, padding, dilation)
+
+
+@njit(inline="always")
+def _better(value, index, best, at):
+    """Keep the larger value and its index; written as selects, not branches, so that LLVM can vectorise the caller."""
+    take = (value > best) | (value != value)
+    return (value if take else best), (index if take else at)
+
+
+@njit(inline="always")
+def _row_2x2(r0, r1, best, at, count, stride, W, base):
+    """Maxima of ``count`` 2x2 windows side by side, wholly inside the image. Offsets are int32 to stay in narrow vectors."""
+    i1, i2, i3 = int32(1), int32(W), int32(W + 1)
+    for o in range(count):
+        j = stride * o
+        b, a = r0[j], int32(0)
+        b, a = _better(r0[j + 1], i1, b, a)
+        b, a = _better(r1[j], i2, b, a)
+        b, a = _better(r1[j + 1], i3, b, a)
+        best[o], at[o] = b, base + j + a
+
+
+@njit(inline="always")
+def _row_3x3(r0, r1, r2, best, at, count, stride, W, base):
+    """Maxima of ``count`` 3x3 windows side by side, wholly inside the image."""
+    i1, i2, i3, i4 = int32(1), int32(2), int32(W), int32(W + 1)
+    i5, i6, i7, i8 = int32(W + 2), int32(2 * W), int32(2 * W + 1), int32(2 * W + 2)
+    for o in range(count):
+        j = stride * o
+        b, a = r0[j], int32(0)
+        b, a = _better(r0[j + 1], i1, b, a)
+        b, a = _better(r0[j + 2], i2, b, a)
+        b, a = _better(r1[j], i3, b, a)
+        b, a = _better(r1[j + 1], i4, b, a)
+        b, a = _better(r1[j + 2], i5, b, a)
+        b, a = _better(r2[j], i6, b, a)
+        b, a = _better(r2[j + 1], i7, b, a)
+        b, a = _better(r2[j + 2], i8, b, a)
+        best[o], at[o] = b, base + j + a
+
+
+@njit(cache=True)
+def _max_window(plane, h0, h1, w0, w1, dh, dw):
+    """Maximum and flat index over rows h0, h0 + dh, ... < h1 and columns w0, w0 + dw, ... < w1."""
+    best = plane.dtype.type(-np.inf)
+    at = h0 * plane.shape[1] + w0 if h0 < h1 and w0 < w1 else -1
+    for h in range(h0, h1, dh):
+        for w in range(w0, w1, dw):
+            if plane[h, w] > best or plane[h, w] != plane[h, w]:
+                best, at = plane[h, w], h * plane.shape[1] + w
+    return best, at
+
+
+@njit(cache=True)
+def _max_forward(first, last, x, y, switches, kernel, stride, padding, dilation):
+    H, W = x.shape[1:]
+    OH, OW = y.shape[1:]
+    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
+    # Constant window and stride let LLVM unroll and vectorise: the 2x2 and 3x3 windows of the papers get such a loop.
+    special = DH == 1 and DW == 1 and KH == KW and (KH == 2 or KH == 3) and (SW == 1 or SW == 2)
+    left = min(OW, -(-PW // SW))  # outputs left .. right - 1 have windows wholly between the left and right edges
+    right = max(left, min(OW, (W - KW + PW) // SW + 1)) if W + PW >= KW else left
+    for p in range(first, last):
+        for oh in range(OH):
+            a, b = clip_window(oh, KH, SH, PH, DH, H)
+            h = oh * SH - PH
+            inner = special and a == 0 and b == KH
+            for ow in range(OW):
+                if inner and left <= ow < right:
+                    continue
+                c, d = clip_window(ow, KW, SW, PW, DW, W)
+                w = ow * SW - PW
+                y[p, oh, ow], switches[p, oh, ow] = _max_window(
+                    x[p], h + a * DH, h + (b - 1) * DH + 1, w + c * DW, w + (d - 1) * DW + 1, DH, DW
+                )
+            if inner and right > left:
+                w, count = left * SW - PW, right - left
+                best, at, base = y[p, oh, left:right], switches[p, oh, left:right], h * W + w
+                r0, r1 = x[p, h, w:], x[p, h + 1, w:]
+                if KH == 2:
+                    if SW == 2:
+                        _row_2x2(r0, r1, best, at, count, 2, W, base)
+                    else:
+                        _row_2x2(r0, r1, best, at, count, 1, W, base)
+                else:
+                    r2 = x[p, h + 2, w:]
+                    if SW == 2:
+                        _row_3x3(r0, r1, r2, best, at, count, 2, W, base)
+                    else:
+                        _row_3x3(r0, r1, r2, best, at, count, 1, W, base)
+
+
+@njit(cache=True, parallel=True)
+def _max_forward_parallel(x, y, switches, kernel, stride, padding, dilation):
+    for p in prange(x.shape[0]):
+        _max_forward(p, p + 1, x, y, switches, kernel, stride, padding, dilation)
+
+
+def max_pool2d_backward(dy, switches, dx, kernel, stride, padding, dilation):
+    """One thread owns one plane. Writes dx: each output's gradient is ADDED at its switch.
+
+    The definition gathers over the outputs that cover a pixel; with the whole plane in one thread's hands, adding the
+    outputs in row-major order gives the same sums in the same order, and touches each output once.
+    """
+    _add_at_switches(dy, switches, dx)
+
+
+def _add_at_switches(values, switches, target):
+    arrays = _planes(values), _planes(switches), _planes(target)
+    if worth_threads(target.size):
+        _scatter_parallel(*arrays, True)
+    else:
+        _scatter(0, len(arrays[0]), *arrays, True)
+
+
+@njit(cache=True)
+def _scatter(first, last, values, switches, target, accumulate):
+    for p in range(first, last):
+        flat, source, at = target[p].reshape(-1), values[p].reshape(-1), switches[p].reshape(-1)
+        flat[:] = 0
+        for o in range(source.size):
+            if at[o] >= 0:
+                flat[at[o]] = flat[at[o]] + source[o] if accumulate else source[o]
+
+
+@njit(cache=True, parallel=True)
+def _scatter_parallel(values, switches, target, accumulate):
+    for p in prange(values.shape[0]):
+        _scatter(p, p + 1, values, switches, target, accumulate)
+
+
+def max_unpool2d_forward(x, switches, y, accumulate):
+    """One thread owns one plane. Writes y: zero, except x at its switches; the last in row-major order wins, or all add."""
+    arrays = _planes(x), _planes(switches), _planes(y)
+    if worth_threads(y.size):
+        _scatter_parallel(*arrays, accumulate)
+    else:
+        _scatter(0, len(arrays[0]), *arrays, accumulate)
+
+
+def max_unpool2d_backward(dy, switches, x, dx, accumulate):
+    """One thread owns one plane. Writes dx: dy at each switch; where a later value overwrote this one, 0."""
+    arrays = _planes(dy), _planes(switches), _planes(dx)
+    if worth_threads(dy.size):
+        _unpool_backward_parallel(*arrays, accumulate)
+    else:
+        _unpool_backward(0, len(arrays[0]), *arrays, accumulate)
+
+
+@njit(cache=True)
+def _unpool_backward(first, last, dy, switches, dx, accumulate):
+    writer = np.empty(dy.shape[1] * dy.shape[2], np.int64)  # the output that wrote each pixel last
+    for p in range(first, last):
+        flat, target, at = dy[p].reshape(-1), dx[p].reshape(-1), switches[p].reshape(-1)
+        for o in range(at.size):
+            if at[o] >= 0:
+                writer[at[o]] = o
+        for o in range(at.size):
+            survived = at[o] >= 0 and (accumulate or writer[at[o]] == o)
+            target[o] = flat[at[o]] if survived else 0
+
+
+@njit(cache=True, parallel=True)
+def _unpool_backward_parallel(dy, switches, dx, accumulate):
+    for p in prange(dy.shape[0]):
+        _unpool_backward(p, p + 1, dy, switches, dx, accumulate)
+
+
+def avg_pool2d_forward(x, y, kernel, stride, padding, count_include_pad, divisor_override):
+    """One thread owns one plane. Writes y: the sum over the window's pixels, divided by PyTorch's divisor."""
+    work = _planes(x), _planes(y), kernel, stride, padding, count_include_pad, divisor_override
+    if worth_threads(x.size):
+        _avg_forward_parallel(*work)
+    else:
+        _avg_forward(0, len(work[0]), *work)
+
+
+@njit(inline="always")
+def _bounds(out, kernel, stride, padding, size):
+    """Return the window's first and past-the-last pixel inside the image, and its length with padding counted.
+
+    The padded length ends at size + padding: the part of a ceil window beyond that is never counted (as PyTorch).
+    """
+    start = out * stride - padding
+    padded = min(start + kernel, size + padding) - start
+    return max(start, 0), min(start + padded, size), padded
+
+
+@njit(cache=True, error_model="numpy")
+def _avg_forward(first, last, x, y, kernel, stride, padding, count_include_pad, divisor_override):
+    H, W = x.shape[1:]
+    zero = x.dtype.type(0)
+    for p in range(first, last):
+        for oh in range(y.shape[1]):
+            h0, h1, tall = _bounds(oh, kernel[0], stride[0], padding[0], H)
+            for ow in range(y.shape[2]):
+                w0, w1, wide = _bounds(ow, kernel[1], stride[1], padding[1], W)
+                total = zero
+                for h in range(h0, h1):
+                    for w in range(w0, w1):
+                        total += x[p, h, w]
+                divisor = tall * wide if count_include_pad else (h1 - h0) * (w1 - w0)
+                if divisor_override:
+                    divisor = divisor_override
+                y[p, oh, ow] = total / x.dtype.type(divisor) if h1 > h0 and w1 > w0 else zero
+
+
+@njit(cache=True, parallel=True)
+def _avg_forward_parallel(x, y, kernel, stride, padding, count_include_pad, divisor_override):
+    for p in prange(x.shape[0]):
+        _avg_forward(p, p + 1, x, y, kernel, stride, padding, count_include_pad, divisor_override)
+
+
+def avg_pool2d_backward(dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
+    """One thread owns one plane. Writes dx: each output's gradient over its divisor, ADDED to its window's pixels."""
+    work = _planes(dy), _planes(dx), kernel, stride, padding, count_include_pad, divisor_override
+    if worth_threads(dx.size):
+        _avg_backward_parallel(*work)
+    else:
+        _avg_backward(0, len(work[0]), *work)
+
+
+@njit(cache=True, error_model="numpy")
+def _avg_backward(first, last, dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
+    H, W = dx.shape[1:]
+    for p in range(first, last):
+        dx[p] = 0
+        for oh in range(dy.shape[1]):
+            h0, h1, tall = _bounds(oh, kernel[0], stride[0], padding[0], H)
+            for ow in range(dy.shape[2]):
+                w0, w1, wide = _bounds(ow, kernel[1], stride[1], padding[1], W)
+                divisor = tall * wide if count_include_pad else (h1 - h0) * (w1 - w0)
+                if divisor_override:
+                    divisor = divisor_override
+                share = dy[p, oh, ow] / dy.dtype.type(divisor)
+                for h in range(h0, h1):
+                    for w in range(w0, w1):
+                        dx[p, h, w] += share
+
+
+@njit(cache=True, parallel=True)
+def _avg_backward_parallel(dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
+    for p in prange(dx.shape[0]):
+        _avg_backward(p, p + 1, dy, dx, kernel, stride, padding, count_include_pad, divisor_override)
+
+
+def adaptive_avg_pool2d_forward(x, y):
+    """One thread owns one plane. Writes y: the mean of rows floor(oh H / OH) .. ceil((oh + 1) H / OH) - 1, columns alike."""
+    if worth_threads(x.size):
+        _adaptive_avg_forward_parallel(_planes(x), _planes(y))
+    else:
+        _adaptive_avg_forward(0, x.shape[0] * x.shape[1], _planes(x), _planes(y))
+
+
+@njit(inline="always")
+def _adaptive_range(out, size, out_size):
+    return out * size // out_size, -(-(out + 1) * size // out_size)
+
+
+# reassoc lets the sum of a long row use vector lanes; NaN and infinities keep their meaning.
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+def _adaptive_avg_forward(first, last, x, y):
+    for p in range(first, last):
+        for oh in range(y.shape[1]):
+            h0, h1 = _adaptive_range(oh, x.shape[1], y.shape[1])
+            for ow in range(y.shape[2]):
+                w0, w1 = _adaptive_range(ow, x.shape[2], y.shape[2])
+                total = x.dtype.type(0)
+                for h in range(h0, h1):
+                    for w in range(w0, w1):
+                        total += x[p, h, w]
+                y[p, oh, ow] = total / x.dtype.type((h1 - h0) * (w1 - w0))
+
+
+@njit(cache=True, parallel=True)
+def _adaptive_avg_forward_parallel(x, y):
+    for p in prange(x.shape[0]):
+        _adaptive_avg_forward(p, p + 1, x, y)
+
+
+def adaptive_avg_pool2d_backward(dy, dx):
+    """One thread owns one plane. Writes dx: each output's gradient over its window's area, ADDED to the window's pixels."""
+    if worth_threads(dx.size):
+        _adaptive_avg_backward_parallel(_planes(dy), _planes(dx))
+    else:
+        _adaptive_avg_backward(0, dx.shape[0] * dx.shape[1], _planes(dy), _planes(dx))
+
+
+@njit(cache=True, error_model="numpy")
+def _adaptive_avg_backward(first, last, dy, dx):
+    for p in range(first, last):
+        dx[p] = 0
+        for oh in range(dy.shape[1]):
+            h0, h1 = _adaptive_range(oh, dx.shape[1], dy.shape[1])
+            for ow in range(dy.shape[2]):
+                w0, w1 = _adaptive_range(ow, dx.shape[2], dy.shape[2])
+                share = dy[p, oh, ow] / dy.dtype.type((h1 - h0) * (w1 - w0))
+                for h in range(h0, h1):
+                    for w in range(w0, w1):
+                        dx[p, h, w] += share
+
+
+@njit(cache=True, parallel=True)
+def _adaptive_avg_backward_parallel(dy, dx):
+    for p in prange(dx.shape[0]):
+        _adaptive_avg_backward(p, p + 1, dy, dx)
+
+
+def adaptive_max_pool2d_forward(x, y, switches):
+    """One thread owns one plane. Writes y and switches over the windows of adaptive_avg_pool2d_forward."""
+    if worth_threads(x.size):
+        _adaptive_max_forward_parallel(_planes(x), _planes(y), _planes(switches))
+    else:
+        _adaptive_max_forward(0, x.shape[0] * x.shape[1], _planes(x), _planes(y), _planes(switches))
+
+
+@njit(cache=True)
+def _adaptive_max_forward(first, last, x, y, switches):
+    for p in range(first, last):
+        for oh in range(y.shape[1]):
+            h0, h1 = _adaptive_range(oh, x.shape[1], y.shape[1])
+            for ow in range(y.shape[2]):
+                w0, w1 = _adaptive_range(ow, x.shape[2], y.shape[2])
+                y[p, oh, ow], switches[p, oh, ow] = _max_window(x[p], h0, h1, w0, w1, 1, 1)
+
+
+@njit(cache=True, parallel=True)
+def _adaptive_max_forward_parallel(x, y, switches):
+    for p in prange(x.shape[0]):
+        _adaptive_max_forward(p, p + 1, x, y, switches)
+
+
+def adaptive_max_pool2d_backward(dy, switches, dx):
+    """One thread owns one plane. Writes dx: each output's gradient ADDED at its switch."""
+    _add_at_switches(dy, switches, dx)
