@@ -1,0 +1,69 @@
+"""tinyconv: a from-scratch NumPy/Numba engine for learning convolutional networks."""
+
+__version__ = "0.1.0"
+
+import numpy as _np
+
+from tinyconv.tensor import Tensor  # isort: skip  (first: everything else builds on it)
+from tinyconv import functional
+from tinyconv.autograd import grad
+from tinyconv.creation import (
+    arange,
+    empty,
+    eye,
+    from_dlpack,
+    from_numpy,
+    full,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    randint,
+    randn,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from tinyconv.device import backend
+from tinyconv.function import Function, enable_grad, no_grad
+from tinyconv.functional import (
+    abs,
+    argmax,
+    argmin,
+    cat,
+    chunk,
+    clamp,
+    cos,
+    exp,
+    flatten,
+    isnan,
+    log,
+    matmul,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    permute,
+    relu,
+    reshape,
+    sigmoid,
+    sin,
+    softmax,
+    split,
+    sqrt,
+    stack,
+    std,
+    sum,
+    tanh,
+    transpose,
+    var,
+    where,
+)
+from tinyconv.random import manual_seed
+
+float32, float64 = _np.dtype("float32"), _np.dtype("float64")
+int8, int16, int32, int64 = (_np.dtype(name) for name in ("int8", "int16", "int32", "int64"))
+uint8 = _np.dtype("uint8")
+bool = _np.dtype("bool")

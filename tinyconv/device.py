@@ -1,0 +1,182 @@
+"""Devices: where an array lives, how one is allocated there, and which kernels work on it.
+
+``"cpu"`` arrays are NumPy's. ``"meta"`` arrays have a shape and a dtype but no elements, and every kernel does nothing on
+them: a network runs on ``meta`` to learn its output shapes without allocating or computing anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+NAMES = ("cpu", "cuda", "meta")
+_ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
+
+
+class MetaArray(np.ndarray):
+    """An array of which only shape and dtype are real: all strides are 0, so one element is all its memory.
+
+    Views (reshape, transpose, slices) are NumPy's own, and stay MetaArrays.
+    """
+
+    def __new__(cls, shape: Sequence[int], dtype: Any = np.float32) -> MetaArray:
+        """Make a MetaArray of this shape."""
+        shape = tuple(int(n) for n in shape)
+        return super().__new__(cls, shape, np.dtype(dtype), np.zeros(1, dtype), 0, (0,) * len(shape))
+
+
+def check_name(device: str) -> str:
+    """Return ``device`` if it can be used here, or raise with what to do."""
+    if device not in NAMES:
+        raise ValueError(f'device: wanted one of "cpu", "cuda", "meta", got {device!r}')
+    if device == "cuda":
+        raise RuntimeError(
+            'device "cuda": this version of tinyconv has no CUDA kernels yet (nor a simulator run of them); '
+            'use device="cpu". `tinyconv doctor` shows what this machine has'
+        )
+    return device
+
+
+def of(array: np.ndarray) -> str:
+    """Return the name of the device an array lives on."""
+    return "meta" if isinstance(array, MetaArray) else "cpu"
+
+
+def empty(like: np.ndarray, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+    """Allocate an uninitialised array on the device of ``like``."""
+    dtype = like.dtype if dtype is None else dtype
+    return MetaArray(shape, dtype) if isinstance(like, MetaArray) else np.empty(shape, dtype)
+
+
+def zeros(like: np.ndarray, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+    """Allocate an array of zeros on the device of ``like``."""
+    dtype = like.dtype if dtype is None else dtype
+    return MetaArray(shape, dtype) if isinstance(like, MetaArray) else np.zeros(shape, dtype)
+
+
+def move(array: np.ndarray, device: str) -> np.ndarray:
+    """Return the array on ``device``: itself if it is there already."""
+    check_name(device)
+    if of(array) == device:
+        return array
+    if device == "meta":
+        return MetaArray(array.shape, array.dtype)
+    raise RuntimeError(f'device "meta": an array of shape {array.shape} has no elements to copy to "{device}"')
+
+
+def host(array: np.ndarray) -> np.ndarray:
+    """Return the array in the host's memory (itself on the CPU)."""
+    if isinstance(array, MetaArray):
+        raise RuntimeError(f'device "meta": a tensor of shape {array.shape} has a shape and a dtype but no elements')
+    return array
+
+
+def workspace(like: np.ndarray, nbytes: int) -> np.ndarray | None:
+    """Allocate ``nbytes`` of scratch memory, aligned to 64 bytes, for a kernel that asked for it; None for 0."""
+    if nbytes == 0 or isinstance(like, MetaArray):
+        return None
+    raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """Return the array itself if it is C-contiguous and writable, else a copy.
+
+    Kernels are compiled once for that layout: a strided or read-only argument would compile each of them again.
+    """
+    if isinstance(array, MetaArray) or (array.flags.c_contiguous and array.flags.writeable):
+        return array
+    return np.array(array, order="C")
+
+
+def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a write to one array may change the other."""
+    return a is b or (of(a) == of(b) == "cpu" and np.may_share_memory(a, b))
+
+
+# ---------------------------------------------------------------------------------------------------------------- kernels
+
+
+class _Nothing:
+    """The kernels of ``meta``: each does nothing, and a ``_workspace`` twin asks for 0 bytes."""
+
+    def __getattr__(self, name: str) -> _Nothing:
+        return self
+
+    def __call__(self, *args: Any) -> int:
+        return 0
+
+
+class _Overlay:
+    """The kernels of ``base``, except those that the user's module defines."""
+
+    def __init__(self, base: Any, module: types.ModuleType) -> None:
+        self._base, self._module = base, module
+
+    def __getattr__(self, name: str) -> Any:
+        below = getattr(self._base, name)
+        if isinstance(below, types.ModuleType):
+            return _Overlay(below, self._module)
+        return getattr(self._module, name, below)
+
+
+_NOTHING = _Nothing()
+_chosen: list[Any] = []
+
+
+def kernels_for(array: np.ndarray) -> Any:
+    """Return the package of kernels for an array: ``kernels_for(x).pool.max_pool2d_forward(...)``."""
+    if isinstance(array, MetaArray):
+        return _NOTHING
+    return _chosen[-1] if _chosen else _backend("cpu")
+
+
+def _backend(name: str) -> Any:
+    return importlib.import_module(f"tinyconv_kernels.{name}")
+
+
+@contextmanager
+def backend(which: str | types.ModuleType) -> Iterator[None]:
+    """Run everything inside on other kernels.
+
+    Parameters
+    ----------
+    which : "cpu", "reference" or a module
+        ``"reference"``: the plain definitions. A module: its functions replace the CPU kernels of the same names
+        (``max_pool2d_forward`` and so on, same signature), so that a network runs on kernels of your own.
+
+    Raises
+    ------
+    ValueError
+        ``which`` is no backend, or the module defines no kernel's name.
+    """
+    if isinstance(which, types.ModuleType):
+        chosen: Any = _Overlay(_backend("cpu"), which)
+        if not kernel_names() & set(vars(which)):
+            raise ValueError(f"backend: module {which.__name__} defines no kernel; expected names such as conv2d_forward")
+    elif which in ("cpu", "reference"):
+        chosen = _backend(which)
+    else:
+        raise ValueError(f'backend: wanted "cpu", "reference" or a module, got {which!r}')
+    _chosen.append(chosen)
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
+def kernel_names() -> set[str]:
+    """Return the names of all kernels."""
+    files = [module for module in vars(_backend("cpu")).values() if isinstance(module, types.ModuleType)]
+    return {
+        name
+        for module in files
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == module.__name__
+    }

@@ -1,0 +1,355 @@
+"""Elementwise arithmetic with broadcasting, comparisons, and the matrix product."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from tinyconv import device, errors
+from tinyconv.function import Function
+from tinyconv.tensor import Tensor
+
+
+def _sum_to(grad: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient over the axes that broadcasting made, so that it has ``shape`` again."""
+    if grad.shape == shape:
+        return grad
+    lead = grad.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and grad.shape[lead + i] != 1)
+    out = device.empty(grad, [1 if i in axes else n for i, n in enumerate(grad.shape)])
+    device.kernels_for(grad).reduce.reduce_sum(grad, out, axes)
+    return out.reshape(shape)
+
+
+def _shape(a: Any) -> tuple[int, ...]:
+    return getattr(a, "shape", ())
+
+
+def _out(op: str, x: Any, y: Any, dtype: Any = None) -> Any:
+    """Allocate the broadcast result of two operands, one of which may be a Python number."""
+    array = x if isinstance(x, np.ndarray) else y
+    try:
+        shape = np.broadcast_shapes(_shape(x), _shape(y))
+    except ValueError:
+        raise ValueError(f"{op}: shapes {_shape(x)} and {_shape(y)} cannot be broadcast together") from None
+    return device.empty(array, shape, _promote(x, y) if dtype is None else dtype)
+
+
+def _promote(*operands: Any) -> Any:
+    """PyTorch's rule: a float wins over integers whatever its width, and Python numbers take the arrays' dtype."""
+    floats = [a.dtype for a in operands if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    if floats:
+        return np.result_type(*floats)
+    if any(isinstance(a, float) for a in operands):
+        return np.float32
+    return np.result_type(*[a.dtype if isinstance(a, np.ndarray) else a for a in operands])
+
+
+def _elementwise(like: Any) -> Any:
+    return device.kernels_for(like).elementwise
+
+
+def _run(op: str, x: Any, y: Any, dtype: Any = None) -> Any:
+    out = _out(op, x, y, dtype)
+    getattr(_elementwise(out), op)(x, y, out)
+    return out
+
+
+def _map(op: str, x: Any) -> Any:
+    out = device.empty(x, x.shape)
+    getattr(_elementwise(out), op)(x, out)
+    return out
+
+
+class Add(Function):
+    """x + y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.shapes = _shape(x), _shape(y)
+        return _run("add", x, y)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        return tuple(_sum_to(dy, s) if need else None for s, need in zip(ctx.shapes, ctx.needs_input_grad, strict=True))
+
+
+class Sub(Function):
+    """x - y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.shapes = _shape(x), _shape(y)
+        return _run("sub", x, y)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        dx = _sum_to(dy, ctx.shapes[0]) if ctx.needs_input_grad[0] else None
+        return dx, _map("neg", _sum_to(dy, ctx.shapes[1])) if ctx.needs_input_grad[1] else None
+
+
+class Mul(Function):
+    """x y; gradients dy * y and dy * x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.save(x, y)
+        return _run("mul", x, y)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, y = ctx.saved
+        dx = _sum_to(_run("mul", dy, y), _shape(x)) if ctx.needs_input_grad[0] else None
+        return dx, _sum_to(_run("mul", dy, x), _shape(y)) if ctx.needs_input_grad[1] else None
+
+
+class Div(Function):
+    """x / y; gradients dy / y and -dy x / y^2. Integers are divided as float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.save(x, y)
+        return _run("div", x, y)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, y = ctx.saved
+        quotient = _run("div", dy, y)
+        dx = _sum_to(quotient, _shape(x)) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[1]:
+            return dx, None
+        return dx, _sum_to(_map("neg", _run("mul", quotient, _run("div", x, y))), _shape(y))
+
+
+class Pow(Function):
+    """x ** y; gradients dy y x^(y-1) and dy x^y log x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        out = _run("pow", x, y)
+        ctx.save(x, y, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, y, out = ctx.saved
+        dx = dexponent = None
+        if ctx.needs_input_grad[0]:
+            lower = _run("sub", y, 1) if isinstance(y, np.ndarray) else y - 1
+            dx = _sum_to(_run("mul", dy, _run("mul", _run("pow", x, lower), y)), _shape(x))
+        if ctx.needs_input_grad[1]:
+            log = _map("log", x if isinstance(x, np.ndarray) else np.asarray(x, dy.dtype))
+            # 0 ** y has derivative 0 in y, not 0 * log 0.
+            safe = _run("mul", out, log)
+            _elementwise(safe).where(_run("eq", out, 0, np.bool_), 0.0, safe, safe)
+            dexponent = _sum_to(_run("mul", dy, safe), _shape(y))
+        return dx, dexponent
+
+
+class Maximum(Function):
+    """The larger of x and y; at ties each gets half the gradient, as in PyTorch. NaN wins."""
+
+    kernel, strictly = "maximum", "gt"
+
+    @classmethod
+    def forward(cls, ctx: Any, x: Any, y: Any) -> Any:
+        ctx.save(x, y)
+        return _run(cls.kernel, x, y)
+
+    @classmethod
+    def backward(cls, ctx: Any, dy: Any) -> Any:
+        x, y = ctx.saved
+        half = _run("mul", dy, _run("mul", _run("eq", x, y, np.bool_), 0.5, dy.dtype))
+
+        def share(a: Any, b: Any) -> Any:
+            mine = _run("mul", dy, _run(cls.strictly, a, b, np.bool_), dy.dtype)
+            return _sum_to(_run("add", mine, half), _shape(a))
+
+        return share(x, y) if ctx.needs_input_grad[0] else None, share(y, x) if ctx.needs_input_grad[1] else None
+
+
+class Minimum(Maximum):
+    """The smaller of x and y; ties and NaN as in Maximum."""
+
+    kernel, strictly = "minimum", "lt"
+
+
+class Where(Function):
+    """X where the condition holds, else y."""
+
+    @staticmethod
+    def forward(ctx: Any, condition: Any, x: Any, y: Any) -> Any:
+        ctx.save(condition)
+        ctx.shapes = _shape(x), _shape(y)
+        shape = np.broadcast_shapes(condition.shape, _shape(x), _shape(y))
+        out = device.empty(condition, shape, _promote(x, y))
+        _elementwise(out).where(condition, x, y, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        (condition,) = ctx.saved
+        grads = []
+        for i, choose in enumerate(((dy, 0.0), (0.0, dy))):
+            grad = None
+            if ctx.needs_input_grad[i + 1]:
+                grad = device.empty(dy, dy.shape)
+                _elementwise(dy).where(condition, *choose, grad)
+                grad = _sum_to(grad, ctx.shapes[i])
+            grads.append(grad)
+        return None, *grads
+
+
+class MatMul(Function):
+    """Matrix product over the last two axes, broadcast over the others; gradients dy y^T and x^T dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.save(x, y)
+        ctx.lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        out = device.empty(x, (*ctx.lead, x.shape[-2], y.shape[-1]))
+        device.kernels_for(x).matmul.matmul(x, y, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, y = ctx.saved
+        dx = dweight = None
+        if ctx.needs_input_grad[0]:
+            dx = device.empty(dy, (*ctx.lead, *x.shape[-2:]))
+            device.kernels_for(dy).matmul.matmul(dy, y.swapaxes(-1, -2), dx)
+            dx = _sum_to(dx, x.shape)
+        if ctx.needs_input_grad[1]:
+            dweight = device.empty(dy, (*ctx.lead, *y.shape[-2:]))
+            device.kernels_for(dy).matmul.matmul(x.swapaxes(-1, -2), dy, dweight)
+            dweight = _sum_to(dweight, y.shape)
+        return dx, dweight
+
+
+# -------------------------------------------------------------------------------------------------------------- functions
+
+
+def _operand(op: str, value: Any, like: Tensor) -> Any:
+    """Return a Tensor, or a Python number (which takes the dtype of the other operand)."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return Tensor(device.move(np.asarray(value), like.device))
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (builtins.bool, int, float)):
+        return value
+    raise TypeError(f"{op}: operands must be Tensors, arrays or numbers, got {type(value).__name__}")
+
+
+def _operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
+    like = x if isinstance(x, Tensor) else y
+    errors.check_tensor(op, "one operand", like)
+    return _operand(op, x, like), _operand(op, y, like)
+
+
+def add(x: Any, y: Any) -> Tensor:
+    """Return x + y with broadcasting."""
+    return Add.apply(*_operands("add", x, y))
+
+
+def sub(x: Any, y: Any) -> Tensor:
+    """Return x - y with broadcasting."""
+    return Sub.apply(*_operands("sub", x, y))
+
+
+def mul(x: Any, y: Any) -> Tensor:
+    """Return the elementwise product x y with broadcasting."""
+    return Mul.apply(*_operands("mul", x, y))
+
+
+def div(x: Any, y: Any) -> Tensor:
+    """Return x / y with broadcasting; integers and booleans are divided as float32."""
+    x, y = _operands("div", x, y)
+    tensors = [t for t in (x, y) if isinstance(t, Tensor)]
+    if all(t.dtype.kind != "f" for t in tensors):
+        x, y = (t.float() if isinstance(t, Tensor) else t for t in (x, y))
+    return Div.apply(x, y)
+
+
+def pow(x: Any, exponent: Any) -> Tensor:
+    """Return x ** exponent with broadcasting."""
+    return Pow.apply(*_operands("pow", x, exponent))
+
+
+def maximum(x: Any, y: Any) -> Tensor:
+    """Return the larger of x and y, element by element; a NaN wins."""
+    return Maximum.apply(*_operands("maximum", x, y))
+
+
+def minimum(x: Any, y: Any) -> Tensor:
+    """Return the smaller of x and y, element by element; a NaN wins."""
+    return Minimum.apply(*_operands("minimum", x, y))
+
+
+def where(condition: Tensor, x: Any, y: Any) -> Tensor:
+    """Return x where the boolean condition holds and y elsewhere, with broadcasting."""
+    errors.check_tensor("where", "condition", condition)
+    if condition.dtype != np.bool_:
+        raise TypeError(f"where: condition must be a bool tensor, got {condition.dtype}; compare something, as in x > 0")
+    x, y = _operand("where", x, condition), _operand("where", y, condition)
+    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        x = Tensor(np.asarray(x, np.float32 if isinstance(x, float) or isinstance(y, float) else np.int64))
+    return Where.apply(condition, x, y)
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Return the matrix product over the last two axes.
+
+    Parameters
+    ----------
+    x : Tensor, (..., M, K) or (K,)
+    y : Tensor, (..., K, N) or (K,)
+
+    Raises
+    ------
+    ValueError
+        The inner sizes differ, or an operand has no axis.
+    """
+    x, y = _operands("matmul", x, y)
+    errors.check_tensor("matmul", "x", x)
+    errors.check_same("matmul", x=x, y=y)
+    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ValueError(f"matmul: wanted (..., M, K) @ (..., K, N), got {x.shape} @ {y.shape}")
+    wide, tall = x if x.ndim > 1 else x.unsqueeze(0), y if y.ndim > 1 else y.unsqueeze(1)
+    out = MatMul.apply(wide, tall)
+    out = out if y.ndim > 1 else out.squeeze(-1)
+    return out if x.ndim > 1 else out.squeeze(-2 if y.ndim > 1 else -1)
+
+
+def _comparison(op: str) -> Any:
+    def compare(x: Any, y: Any) -> Tensor:
+        x, y = (t.data if isinstance(t, Tensor) else t for t in _operands(op, x, y))
+        return Tensor(_run(op, x, y, np.bool_))
+
+    compare.__name__ = compare.__qualname__ = op
+    compare.__doc__ = f"Return the bool tensor of x {_SIGNS[op]} y with broadcasting; it has no gradient."
+    return compare
+
+
+_SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "logical_and": "and", "logical_or": "or"}
+eq, ne, lt, le, gt, ge = (_comparison(op) for op in ("eq", "ne", "lt", "le", "gt", "ge"))
+logical_and, logical_or = _comparison("logical_and"), _comparison("logical_or")
+
+
+def logical_not(x: Tensor) -> Tensor:
+    """Return the bool tensor of ``not x``."""
+    errors.check_tensor("logical_not", "x", x)
+    out = device.empty(x.data, x.shape, np.bool_)
+    _elementwise(out).logical_not(x.data, out)
+    return Tensor(out)
+
+
+def isnan(x: Tensor) -> Tensor:
+    """Return the bool tensor of where x is not a number."""
+    errors.check_tensor("isnan", "x", x)
+    out = device.empty(x.data, x.shape, np.bool_)
+    _elementwise(out).isnan(x.data, out)
+    return Tensor(out)

@@ -1,0 +1,3 @@
+"""PyTorch's place for the functions: ``import tinyconv.nn.functional as F``; they live in :mod:`tinyconv.functional`."""
+
+from tinyconv.functional import *  # noqa: F403
