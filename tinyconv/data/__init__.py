@@ -1,0 +1,34 @@
+"""Data sets, image transforms and the loader. See :class:`DataLoader`, :mod:`tinyconv.data.transforms`."""
+
+from tinyconv.data.bundled import digits, fashion_mnist, mnist, photographs
+from tinyconv.data.dataset import ArrayDataset, Dataset, ImageDataset, Subset, random_split
+from tinyconv.data.idx import mnist_folder, read_idx
+from tinyconv.data.image import read_image, resize_image
+from tinyconv.data.image_folder import ImageFolder
+from tinyconv.data.loader import Batch, DataLoader
+from tinyconv.data.shapes10 import Shapes10, shapes10
+from tinyconv.data.transforms import (
+    CenterCrop,
+    Compose,
+    Normalize,
+    Pad,
+    PCAColor,
+    RandomCrop,
+    RandomMirror,
+    RandomResize,
+    RandomResizedCrop,
+    Resize,
+    SubtractMean,
+    TenCrop,
+    ToFloat,
+    Transform,
+    from_description,
+)
+
+__all__ = [
+    "ArrayDataset", "Batch", "CenterCrop", "Compose", "DataLoader", "Dataset", "ImageDataset", "ImageFolder",
+    "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize", "RandomResizedCrop", "Resize",
+    "Shapes10", "SubtractMean", "Subset", "TenCrop", "ToFloat", "Transform", "digits", "fashion_mnist",
+    "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx", "read_image",
+    "resize_image", "shapes10",
+]  # fmt: skip
