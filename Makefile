@@ -1,0 +1,50 @@
+# Every target makes .venv and installs what it needs first. `make` alone lists the targets.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help lesson test lint claims clean
+
+help:           ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+lesson: $(VENV)/installed  ## build, gradient-check and train AlexNet on real images, and look inside it
+	@$(BIN)/tinyconv lesson 01_alexnet --main
+
+test: $(VENV)/installed-test  ## run the fast tests (under two minutes once compiled)
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev  ## check style and types
+	@$(BIN)/ruff check && $(BIN)/mypy
+
+claims: $(VENV)/installed-test  ## measure the paper's claims over three seeds: make claims LESSON=01 (long)
+	@test -n "$(LESSON)" || { echo "claims: say which lesson, for example: make claims LESSON=01"; exit 2; }
+	@$(BIN)/python lessons/$(LESSON)_*/claims.py
+
+clean:          ## remove the environment and what lessons wrote
+	rm -rf $(VENV) tinyconv-output build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/made
+	@echo "installing tinyconv and what it needs into $(VENV) (once)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/installed-test: setup.cfg pyproject.toml | $(VENV)/made
+	@echo "installing tinyconv and its test tools into $(VENV) (once)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-dev: setup.cfg pyproject.toml | $(VENV)/made
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/installed $(VENV)/installed-test
+
+# Debian and Ubuntu split venv off: without it `python -m venv` stops half-way with a long message.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "tinyconv needs Python 3.11 or newer; $(PYTHON) is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
+	@$(PYTHON) -c 'import sys; \
+	import importlib.util as u; \
+	missing = [m for m in ("venv", "ensurepip") if u.find_spec(m) is None]; \
+	package = "python%d.%d-venv" % sys.version_info[:2]; \
+	sys.exit("$(PYTHON) cannot make virtual environments here. On Debian or Ubuntu: sudo apt install %s" % package if missing else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
