@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ class Dataset(Protocol):
     def __getitem__(self, i: int) -> tuple[np.ndarray, int]: ...
 
 
-class ImageDataset:
+class ImageDataset(ABC):
     """What the datasets of this package share: class names, a transform, item i by index.
 
     A subclass defines ``__len__`` and ``read(i) -> (image (C, H, W) float32, label)``.
@@ -49,12 +50,12 @@ class ImageDataset:
         self.transform = transform
         self.classes = None if classes is None else [str(name) for name in classes]
 
-    def __len__(self) -> int:
-        raise NotImplementedError(f"{type(self).__name__}: a dataset must define __len__")
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def read(self, i: int) -> tuple[np.ndarray, Any]:
         """Return image i as stored, before the transform, and its label."""
-        raise NotImplementedError(f"{type(self).__name__}: a dataset must define read(i) -> (image, label)")
 
     def sample(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         """Return item i, its random transforms drawn from ``rng``."""
