@@ -1,0 +1,138 @@
+"""One step of each optimiser in one pass over memory; definition and sources: ``reference/optim.py``.
+
+NumPy would go over the arrays once per operation. All scalars are converted to the parameter's dtype first: a float64
+constant would turn every float32 operation into a float64 one.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from tinyconv_kernels.cpu._threads import worth_threads
+
+_RUN = 1 << 14  # elements one job updates
+
+
+def _launch(serial, parallel, arrays, scalars):
+    """Run over flat views; an absent array (None) becomes an empty one, which the flags keep from being read."""
+    size, real = arrays[0].size, arrays[0].dtype.type
+    flat = [np.empty(0, real) if a is None else a.reshape(-1) for a in arrays]
+    scalars = [real(s) if isinstance(s, float) else s for s in scalars]
+    if worth_threads(size):
+        parallel(*flat, *scalars)
+    else:
+        serial(0, size, *flat, *scalars)
+
+
+def sgd_step(param, grad, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
+    """One thread owns a run of elements. Writes param and velocity (None without momentum)."""
+    scalars = float(lr), float(momentum), float(1 - dampening), float(weight_decay), bool(nesterov), bool(first)
+    _launch(_sgd, _sgd_parallel, (param, grad, velocity), scalars)
+
+
+@njit(cache=True)
+def _sgd(start, stop, param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first):
+    for i in range(start, stop):
+        g = grad[i] + weight_decay * param[i]
+        if momentum != 0:
+            v = g if first else momentum * velocity[i] + share * g
+            velocity[i] = v
+            g = g + momentum * v if nesterov else v
+        param[i] -= lr * g
+
+
+@njit(cache=True, parallel=True)
+def _sgd_parallel(param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first):
+    for run in prange((param.size + _RUN - 1) // _RUN):
+        stop = min(param.size, (run + 1) * _RUN)
+        _sgd(run * _RUN, stop, param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first)
+
+
+def alexnet_sgd_step(param, grad, velocity, lr, momentum, weight_decay):
+    """One thread owns a run of elements. Writes velocity and param."""
+    scalars = float(lr), float(momentum), float(weight_decay * lr)
+    _launch(_alexnet, _alexnet_parallel, (param, grad, velocity), scalars)
+
+
+@njit(cache=True)
+def _alexnet(start, stop, param, grad, velocity, lr, momentum, decay):
+    for i in range(start, stop):
+        v = momentum * velocity[i] - decay * param[i] - lr * grad[i]
+        velocity[i] = v
+        param[i] += v
+
+
+@njit(cache=True, parallel=True)
+def _alexnet_parallel(param, grad, velocity, lr, momentum, decay):
+    for run in prange((param.size + _RUN - 1) // _RUN):
+        _alexnet(run * _RUN, min(param.size, (run + 1) * _RUN), param, grad, velocity, lr, momentum, decay)
+
+
+def adam_step(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+    """One thread owns a run of elements. Writes param, m and v; step counts from 1."""
+    shrink = 1 - lr * weight_decay if decoupled else 1
+    into_gradient = 0 if decoupled else weight_decay
+    # lr mhat / (sqrt(vhat) + eps) with both corrections taken out of the loop.
+    rate, correction = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
+    numbers = beta1, 1 - beta1, beta2, 1 - beta2, eps, shrink, into_gradient, rate, correction
+    _launch(_adam, _adam_parallel, (param, grad, m, v), [float(s) for s in numbers])
+
+
+@njit(cache=True, error_model="numpy")
+def _adam(start, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction):
+    for i in range(start, stop):
+        w = param[i] * shrink
+        g = grad[i] + decay * w
+        mean = beta1 * m[i] + rest1 * g
+        square = beta2 * v[i] + rest2 * g * g
+        m[i], v[i] = mean, square
+        param[i] = w - rate * mean / (np.sqrt(square) * correction + eps)
+
+
+@njit(cache=True, parallel=True)
+def _adam_parallel(param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction):
+    for run in prange((param.size + _RUN - 1) // _RUN):
+        stop = min(param.size, (run + 1) * _RUN)
+        _adam(
+            run * _RUN, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction
+        )  # fmt: skip
+
+
+def rmsprop_step(
+    param, grad, square_avg, velocity, grad_avg, lr, alpha, eps, weight_decay, momentum, centered
+):  # fmt: skip
+    """One thread owns a run of elements. Writes param, square_avg, velocity and grad_avg (None where unused)."""
+    numbers = lr, alpha, 1 - alpha, eps, weight_decay, momentum
+    arrays = param, grad, square_avg, velocity, grad_avg
+    _launch(_rmsprop, _rmsprop_parallel, arrays, [float(s) for s in numbers] + [bool(centered)])
+
+
+@njit(cache=True, error_model="numpy")
+def _rmsprop(
+    start, stop, param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
+):  # fmt: skip
+    zero = param.dtype.type(0)
+    for i in range(start, stop):
+        g = grad[i] + decay * param[i]
+        square = alpha * square_avg[i] + rest * g * g
+        square_avg[i] = square
+        if centered:
+            mean = alpha * grad_avg[i] + rest * g
+            grad_avg[i] = mean
+            square -= mean * mean
+            square = zero if square < zero else square  # rounding; a NaN stays
+        update = g / (np.sqrt(square) + eps)
+        if momentum != 0:
+            update += momentum * velocity[i]
+            velocity[i] = update
+        param[i] -= lr * update
+
+
+@njit(cache=True, parallel=True)
+def _rmsprop_parallel(
+    param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
+):  # fmt: skip
+    for run in prange((param.size + _RUN - 1) // _RUN):
+        stop = min(param.size, (run + 1) * _RUN)
+        _rmsprop(
+            run * _RUN, stop, param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
+        )  # fmt: skip

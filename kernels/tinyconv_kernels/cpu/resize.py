@@ -1,0 +1,148 @@
+"""Resizing kernels; definition: ``reference/resize.py``. One thread owns whole (n, c) planes, so sums keep their order."""
+
+import numpy as np
+from numba import njit, prange
+
+from tinyconv_kernels.cpu._threads import worth_threads
+
+
+def _planes(a):
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2], a.shape[3])
+
+
+def _nearest(out_size, size, scale):
+    """Source position of every output: floor(out scale), in float32 for either dtype, as PyTorch computes it.
+
+    Equal and doubled sizes copy each pixel once or twice, even if a scale such as 1 / 2.1 says otherwise (PyTorch, too).
+    """
+    if out_size in (size, 2 * size):
+        scale = size / out_size
+    position = np.floor(np.arange(out_size, dtype=np.float32) * np.float32(scale)).astype(np.int64)
+    return np.minimum(position, size - 1)
+
+
+def _linear(out_size, size, align_corners, scale, dtype):
+    """Return the two neighbouring source positions of every output and the weight of the second."""
+    steps = np.arange(out_size, dtype=dtype)
+    if out_size == size:
+        position = steps
+    elif align_corners:
+        position = steps * dtype.type(scale)
+    else:
+        position = np.maximum((steps + dtype.type(0.5)) * dtype.type(scale) - dtype.type(0.5), 0)
+    low = np.minimum(np.floor(position).astype(np.int64), size - 1)
+    return low, np.minimum(low + 1, size - 1), np.clip(position - low, 0, 1).astype(dtype)
+
+
+def interpolate_nearest_forward(x, y, scale):
+    """One thread owns one plane. Writes y."""
+    rows, columns = _nearest(y.shape[2], x.shape[2], scale[0]), _nearest(y.shape[3], x.shape[3], scale[1])
+    if worth_threads(y.size):
+        _nearest_forward_parallel(_planes(x), _planes(y), rows, columns)
+    else:
+        _nearest_forward(0, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
+
+
+@njit(cache=True)
+def _nearest_forward(first, last, x, y, rows, columns):
+    for p in range(first, last):
+        for oh in range(rows.size):
+            source, out = x[p, rows[oh]], y[p, oh]
+            for ow in range(columns.size):
+                out[ow] = source[columns[ow]]
+
+
+@njit(cache=True, parallel=True)
+def _nearest_forward_parallel(x, y, rows, columns):
+    for p in prange(y.shape[0]):
+        _nearest_forward(p, p + 1, x, y, rows, columns)
+
+
+def interpolate_nearest_backward(dy, dx, scale):
+    """One thread owns one plane. Writes dx: the sum over each pixel's copies."""
+    rows, columns = _nearest(dy.shape[2], dx.shape[2], scale[0]), _nearest(dy.shape[3], dx.shape[3], scale[1])
+    if worth_threads(dy.size):
+        _nearest_backward_parallel(_planes(dy), _planes(dx), rows, columns)
+    else:
+        _nearest_backward(0, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
+
+
+@njit(cache=True)
+def _nearest_backward(first, last, dy, dx, rows, columns):
+    for p in range(first, last):
+        dx[p] = 0
+        for oh in range(rows.size):
+            source, out = dy[p, oh], dx[p, rows[oh]]
+            for ow in range(columns.size):
+                out[columns[ow]] += source[ow]
+
+
+@njit(cache=True, parallel=True)
+def _nearest_backward_parallel(dy, dx, rows, columns):
+    for p in prange(dy.shape[0]):
+        _nearest_backward(p, p + 1, dy, dx, rows, columns)
+
+
+def interpolate_bilinear_forward(x, y, align_corners, scale):
+    """One thread owns one plane. Writes y."""
+    rows = _linear(y.shape[2], x.shape[2], align_corners, scale[0], x.dtype)
+    columns = _linear(y.shape[3], x.shape[3], align_corners, scale[1], x.dtype)
+    if worth_threads(y.size):
+        _bilinear_forward_parallel(_planes(x), _planes(y), rows, columns)
+    else:
+        _bilinear_forward(0, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
+
+
+@njit(cache=True)
+def _bilinear_forward(first, last, x, y, rows, columns):
+    tops, bottoms, downs = rows
+    lefts, rights, acrosses = columns
+    one = x.dtype.type(1)
+    for p in range(first, last):
+        for oh in range(tops.size):
+            upper, lower, down, out = x[p, tops[oh]], x[p, bottoms[oh]], downs[oh], y[p, oh]
+            for ow in range(lefts.size):
+                left, right, across = lefts[ow], rights[ow], acrosses[ow]
+                above = (one - across) * upper[left] + across * upper[right]
+                below = (one - across) * lower[left] + across * lower[right]
+                out[ow] = (one - down) * above + down * below
+
+
+@njit(cache=True, parallel=True)
+def _bilinear_forward_parallel(x, y, rows, columns):
+    for p in prange(y.shape[0]):
+        _bilinear_forward(p, p + 1, x, y, rows, columns)
+
+
+def interpolate_bilinear_backward(dy, dx, align_corners, scale):
+    """One thread owns one plane. Writes dx: what each output read goes back with the same weight."""
+    rows = _linear(dy.shape[2], dx.shape[2], align_corners, scale[0], dx.dtype)
+    columns = _linear(dy.shape[3], dx.shape[3], align_corners, scale[1], dx.dtype)
+    if worth_threads(dy.size):
+        _bilinear_backward_parallel(_planes(dy), _planes(dx), rows, columns)
+    else:
+        _bilinear_backward(0, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
+
+
+@njit(cache=True)
+def _bilinear_backward(first, last, dy, dx, rows, columns):
+    tops, bottoms, downs = rows
+    lefts, rights, acrosses = columns
+    one = dy.dtype.type(1)
+    for p in range(first, last):
+        dx[p] = 0
+        for oh in range(tops.size):
+            upper, lower, down, source = dx[p, tops[oh]], dx[p, bottoms[oh]], downs[oh], dy[p, oh]
+            for ow in range(lefts.size):
+                left, right, across = lefts[ow], rights[ow], acrosses[ow]
+                above, below = (one - down) * source[ow], down * source[ow]
+                upper[left] += (one - across) * above
+                upper[right] += across * above
+                lower[left] += (one - across) * below
+                lower[right] += across * below
+
+
+@njit(cache=True, parallel=True)
+def _bilinear_backward_parallel(dy, dx, rows, columns):
+    for p in prange(dy.shape[0]):
+        _bilinear_backward(p, p + 1, dy, dx, rows, columns)
