@@ -32,7 +32,7 @@ class Plain:
             raise OSError("the disk is gone")
         time.sleep(self.delay)
         self.read.append(i)
-        return np.full((1, 2, 2), i, np.uint8), i % 3
+        return np.full((1, 2, 2), i % 256, np.uint8), i % 3
 
 
 def by_index(loader):
@@ -146,6 +146,13 @@ def test_augmentation_is_that_of_seed_epoch_and_index_whatever_the_order():
     assert not np.array_equal(next_epoch[11][0], want)
 
 
+def test_a_part_of_an_augmented_set_gets_fresh_draws_every_epoch():
+    loader = DataLoader(Subset(make(transform=AUGMENT), [4, 2]), 2, seed=1)
+    first, second = (next(iter(loader)).images.numpy() for _ in range(2))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first[0], AUGMENT(make()[4][0], generator(1, "augment", 0, 0)))
+
+
 @pytest.mark.parametrize("n", [24, 23, 9])
 def test_ranks_share_the_steps_of_one_process(n):
     whole = DataLoader(make(n), 8, shuffle=True, seed=2, transform=AUGMENT)
@@ -238,15 +245,23 @@ def test_leaving_early_ends_the_threads(how):
     assert len(data.read) <= 7 * 4 + 1  # the batches begun: two per thread ahead, and the one handed out
 
 
+def test_leaving_early_does_not_wait_for_whole_batches():
+    data = Plain(n=400, delay=0.001)
+    for _ in DataLoader(data, 100, workers=2):
+        break
+    assert len(data.read) < 300  # the two batches read at once, and a little of the next two
+
+
 def test_threads_end_after_a_whole_pass_and_really_work_ahead():
-    data = Plain(n=40, delay=0.001)
+    data = Plain(n=400, delay=0.001)
     batches = iter(DataLoader(data, 4, workers=2))
     next(batches)
     deadline = time.monotonic() + 5
     while len(data.read) < 12 and time.monotonic() < deadline:
         time.sleep(0.002)
+    time.sleep(0.05)
     assert 12 <= len(data.read) <= 24  # ahead, but not without bound
-    assert len(list(batches)) == 9 and not loader_threads()
+    assert len(list(batches)) == 99 and not loader_threads()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

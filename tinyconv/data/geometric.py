@@ -221,7 +221,10 @@ class Pad(Transform):
         rows, columns = self.padding
         if rows == columns == 0:
             return image
-        return np.pad(image, ((0, 0), (rows, rows), (columns, columns)), constant_values=self.value)
+        channels, height, width = image.shape
+        result = np.full((channels, height + 2 * rows, width + 2 * columns), self.value, image.dtype)
+        result[:, rows : rows + height, columns : columns + width] = image
+        return result
 
 
 def _short_side(image: np.ndarray, side: int) -> tuple[int, int]:
