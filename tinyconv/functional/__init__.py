@@ -43,6 +43,19 @@ from tinyconv.functional.arithmetic import (
 )
 from tinyconv.functional.indexing import embedding, getitem
 from tinyconv.functional.linear import linear
+from tinyconv.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    multi_margin_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+from tinyconv.functional.norm import batch_norm, local_response_norm, normalize
 from tinyconv.functional.pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -64,6 +77,7 @@ from tinyconv.functional.reduce import (
     take_along_dim,
     var,
 )
+from tinyconv.functional.sampler import interpolate
 from tinyconv.functional.shape import (
     cat,
     chunk,
