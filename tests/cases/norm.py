@@ -1,4 +1,4 @@
-"""Normalisation: both readings of alpha, windows at the ends of the channels, statistics of the batch and running ones."""
+"""Normalisation: both readings of alpha, windows at the ends of the channels, batch and running statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _PAPER = {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0, "alpha_over_size": F
 _STRONG = {"alpha": 0.7, "k": 1.5}
 
 
-def _torch_lrn(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, alpha_over_size: bool = True) -> Any:
+def _torch_lrn(
+    x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, alpha_over_size: bool = True
+) -> Any:
     import torch
 
     scaled = alpha if alpha_over_size else alpha * size
@@ -34,7 +36,11 @@ _AFFINE = (_IMAGE, None, None, _VECTOR, _VECTOR)
 CASES = [
     _lrn((2, 7, 4, 3), _PAPER, "the paper's"),
     _lrn((2, 7, 4, 3), {"size": 5}, "Caffe's"),
-    *[_lrn((2, 6, 3, 2), {"size": n, "alpha_over_size": over, **_STRONG}) for n in (1, 2, 3, 4, 5) for over in (True, False)],
+    *[
+        _lrn((2, 6, 3, 2), {"size": n, "alpha_over_size": over, **_STRONG})
+        for n in (1, 2, 3, 4, 5)
+        for over in (True, False)
+    ],
     _lrn((2, 3, 3, 2), {"size": 7, **_STRONG}, "fewer channels than size"),
     _lrn((2, 1, 3, 2), {"size": 5, **_STRONG}, "one channel"),
     _lrn((2, 6, 3, 2), {"size": 5, "alpha": 0.7, "beta": 0.5}, "beta not 3/4"),
@@ -47,7 +53,9 @@ CASES = [
     Case("batch_norm", _AFFINE[:4], {"training": True, "eps": 0.1}, note="no bias"),
     # Running statistics are no function's arguments in the sense of a gradient: test_norm.py checks the others'.
     *[
-        Case("batch_norm", (shape, _VECTOR, _VECTOR, _VECTOR, _VECTOR), values=v, differentiable=False, torch=_torch_eval)
+        Case(
+            "batch_norm", (shape, _VECTOR, _VECTOR, _VECTOR, _VECTOR), values=v, differentiable=False, torch=_torch_eval
+        )
         for shape, v in ((_IMAGE, "positive"), ((4, 3), "positive"), ((0, 3, 5, 2), "positive"))
     ],
     Case("batch_norm", ((6, 3), None, None, (3,), (3,)), {"training": True}, note="(N, C)"),

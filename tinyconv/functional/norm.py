@@ -115,7 +115,7 @@ def batch_norm(
 
     y = (x - mean) / sqrt(var + eps) * weight + bias. In training, mean and (biased) variance are the batch's,
     over samples and pixels, and the running ones move towards them: running <- (1 - momentum) running + momentum batch,
-    where the running variance gets the unbiased one, n / (n - 1) times the batch's. Otherwise the running ones are used.
+    where the running variance gets the unbiased one, n / (n - 1) times the batch's. Otherwise the running ones serve.
 
     Parameters
     ----------
