@@ -7,6 +7,7 @@ import numpy as _np
 from tinyconv.tensor import Tensor  # isort: skip  (first: everything else builds on it)
 from tinyconv import functional
 from tinyconv.autograd import grad
+from tinyconv.checkpoint import load, load_into, save
 from tinyconv.creation import (
     arange,
     empty,
@@ -61,6 +62,7 @@ from tinyconv.functional import (
     var,
     where,
 )
+from tinyconv.lesson import lesson_step
 from tinyconv.random import manual_seed
 
 float32, float64 = _np.dtype("float32"), _np.dtype("float64")

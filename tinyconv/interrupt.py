@@ -1,0 +1,53 @@
+"""Stopping a long run politely: Ctrl-C and SIGTERM become a request that the run answers between two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+EXIT_CODE = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
+left = False  # whether leave() ended the program: then a lesson's step is not done
+
+
+class Interrupts:
+    """Inside, the first SIGINT or SIGTERM only sets ``requested``; a second one stops at once (KeyboardInterrupt).
+
+    Signals that the process was started to ignore (``nohup``, a shell's background job) stay ignored. Python delivers
+    signals to the main thread only, so elsewhere this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested is not None:
+            raise KeyboardInterrupt
+        self.requested = signal.Signals(number).name
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: the signal came inside a print
+            print("\nstopping after this step, then saving (once more: stop at once)", file=sys.stderr, flush=True)
+
+
+def leave() -> None:
+    """End the program with exit code 130; in an interactive session only the cell, by KeyboardInterrupt."""
+    global left
+    left = True
+    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        raise KeyboardInterrupt("training was interrupted; its state is saved")
+    raise SystemExit(EXIT_CODE)
