@@ -62,6 +62,7 @@ from tinyconv.functional import (
     var,
     where,
 )
+from tinyconv.gradcheck import GradientError, gradcheck
 from tinyconv.lesson import lesson_step
 from tinyconv.random import manual_seed
 
