@@ -146,4 +146,4 @@ right.scatter(*points.T, s=12, c=np.where(targets[:, 0] > 0, "darkred", "navy"))
 right.set(title="Output and targets (blue -1, red +1)", xlabel="first coordinate", ylabel="second coordinate")
 lesson.save(figure, "two_moons", alt="The loss falls; the net's output changes sign between the two moons.")
 
-print("Next: step2_graph.py - the same idea in tinyconv: Tensor, Function, the graph drawn, hooks.")
+lesson.next(why="the same idea in tinyconv: Tensor, Function, the graph drawn, hooks.")
