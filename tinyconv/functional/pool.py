@@ -43,14 +43,15 @@ class MaxUnpool2d(Function):
         x, switches = device.contiguous(x), device.contiguous(switches)
         y = device.empty(x, (*x.shape[:2], *out))
         device.kernels_for(x).pool.max_unpool2d_forward(x, switches, y, accumulate)
-        ctx.save(switches)
-        ctx.shape, ctx.accumulate = x.shape, accumulate
+        ctx.save(x, switches)
+        ctx.accumulate = accumulate
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        dx = device.empty(dy, ctx.shape)
-        device.kernels_for(dy).pool.max_unpool2d_backward(device.contiguous(dy), *ctx.saved, dx, ctx.accumulate)
+        x, switches = ctx.saved
+        dx = device.empty(dy, x.shape)
+        device.kernels_for(dy).pool.max_unpool2d_backward(device.contiguous(dy), switches, x, dx, ctx.accumulate)
         return dx, None, None, None
 
 
