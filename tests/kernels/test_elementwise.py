@@ -69,7 +69,15 @@ def test_binary(name, dtype):
         want, got = both(name, (x, y), x.shape, out_dtype)
         np.testing.assert_allclose(got, want, **close(dtype))
     x, row, column = np.ones((3, 4), dtype) * 2, np.arange(1, 5, dtype=dtype), np.arange(1, 4, dtype=dtype)[:, None]
-    for left, right in [(x, row), (column, row), (x, 3), (2.5, row), (x, 2), (row, np.float64(2)), (np.array(2, dtype), x)]:
+    for left, right in [
+        (x, row),
+        (column, row),
+        (x, 3),
+        (2.5, row),
+        (x, 2),
+        (row, np.float64(2)),
+        (np.array(2, dtype), x),
+    ]:
         shape = np.broadcast_shapes(np.shape(left), np.shape(right))
         want, got = both(name, (left, right), shape, out_dtype)
         np.testing.assert_allclose(got, want, **close(dtype))

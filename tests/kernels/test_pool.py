@@ -66,7 +66,9 @@ def test_max_pool(geometry, dtype):
 
 
 @geometries
-@pytest.mark.parametrize("values", [(0.0,), (0.0, 1.0), (np.nan, 0.0, 1.0), (-np.inf,), (-np.inf, np.nan), (np.inf, 1.0)])
+@pytest.mark.parametrize(
+    "values", [(0.0,), (0.0, 1.0), (np.nan, 0.0, 1.0), (-np.inf,), (-np.inf, np.nan), (np.inf, 1.0)]
+)
 def test_max_pool_ties_and_nan(geometry, values):
     x = np.random.default_rng(1).choice(values, geometry[0]).astype(np.float32)
     got, want = max_pool(cpu, x, geometry), max_pool(reference, x, geometry)

@@ -9,6 +9,9 @@ from numba import njit, prange
 
 from tinyconv_kernels.cpu._threads import worth_threads
 
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
+_quiet = np.errstate(all="ignore")
+
 _TILE = 512  # pixels: 256 channels of a float32 tile are 512 KiB, half of a usual second-level cache
 
 
@@ -148,6 +151,7 @@ def _statistics_parallel(x, mean, var):
         _statistics(c, c + 1, x, mean, var)
 
 
+@_quiet
 def batch_norm_forward(x, mean, invstd, weight, bias, y):
     """One thread owns one (n, c) plane. Writes y; weight and bias may be None."""
     factor = invstd if weight is None else weight * invstd
@@ -174,6 +178,7 @@ def _normalize_parallel(x, mean, factor, offset, y):
         _normalize(plane, plane + 1, x, mean, factor, offset, y)
 
 
+@_quiet
 def batch_norm_backward(dy, x, mean, invstd, weight, dx, dweight, dbias, train):
     """One thread owns one channel. Writes dx, dweight and dbias, each unless None; the formulas are the reference's."""
     # Stand-ins for what is not wanted, so that one compiled version serves every combination.

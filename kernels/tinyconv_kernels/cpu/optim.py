@@ -134,5 +134,6 @@ def _rmsprop_parallel(
     for run in prange((param.size + _RUN - 1) // _RUN):
         stop = min(param.size, (run + 1) * _RUN)
         _rmsprop(
-            run * _RUN, stop, param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
+            run * _RUN, stop, param, grad, square_avg, velocity, grad_avg,
+            lr, alpha, rest, eps, decay, momentum, centered,
         )  # fmt: skip

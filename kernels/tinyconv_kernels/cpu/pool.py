@@ -5,8 +5,9 @@ Definition: ``reference/pool.py``. Sources: Krizhevsky et al. 2012, sec. 3.4 (ov
 """
 
 import numpy as np
-from numba import int32, njit, prange
+from numba import njit, prange
 
+from tinyconv_kernels.cpu._maxima import max_window, row_2x2, row_3x3
 from tinyconv_kernels.cpu._threads import worth_threads
 from tinyconv_kernels.geometry import clip_window
 
@@ -28,64 +29,14 @@ def max_pool2d_forward(x, y, switches, kernel, stride, padding, dilation):
         _max_forward(0, len(arrays[0]), *arrays, kernel, stride, padding, dilation)
 
 
-@njit(inline="always")
-def _better(value, index, best, at):
-    """Keep the larger value and its index; written as selects, not branches, so that LLVM can vectorise the caller."""
-    take = (value > best) | (value != value)
-    return (value if take else best), (index if take else at)
-
-
-@njit(inline="always")
-def _row_2x2(r0, r1, best, at, count, stride, W, base):
-    """Maxima of ``count`` 2x2 windows side by side, wholly inside the image. Offsets are int32 to stay in narrow vectors."""
-    i1, i2, i3 = int32(1), int32(W), int32(W + 1)
-    for o in range(count):
-        j = stride * o
-        b, a = r0[j], int32(0)
-        b, a = _better(r0[j + 1], i1, b, a)
-        b, a = _better(r1[j], i2, b, a)
-        b, a = _better(r1[j + 1], i3, b, a)
-        best[o], at[o] = b, base + j + a
-
-
-@njit(inline="always")
-def _row_3x3(r0, r1, r2, best, at, count, stride, W, base):
-    """Maxima of ``count`` 3x3 windows side by side, wholly inside the image."""
-    i1, i2, i3, i4 = int32(1), int32(2), int32(W), int32(W + 1)
-    i5, i6, i7, i8 = int32(W + 2), int32(2 * W), int32(2 * W + 1), int32(2 * W + 2)
-    for o in range(count):
-        j = stride * o
-        b, a = r0[j], int32(0)
-        b, a = _better(r0[j + 1], i1, b, a)
-        b, a = _better(r0[j + 2], i2, b, a)
-        b, a = _better(r1[j], i3, b, a)
-        b, a = _better(r1[j + 1], i4, b, a)
-        b, a = _better(r1[j + 2], i5, b, a)
-        b, a = _better(r2[j], i6, b, a)
-        b, a = _better(r2[j + 1], i7, b, a)
-        b, a = _better(r2[j + 2], i8, b, a)
-        best[o], at[o] = b, base + j + a
-
-
-@njit(cache=True)
-def _max_window(plane, h0, h1, w0, w1, dh, dw):
-    """Maximum and flat index over rows h0, h0 + dh, ... < h1 and columns w0, w0 + dw, ... < w1."""
-    best = plane.dtype.type(-np.inf)
-    at = h0 * plane.shape[1] + w0 if h0 < h1 and w0 < w1 else -1
-    for h in range(h0, h1, dh):
-        for w in range(w0, w1, dw):
-            if plane[h, w] > best or plane[h, w] != plane[h, w]:
-                best, at = plane[h, w], h * plane.shape[1] + w
-    return best, at
-
-
 @njit(cache=True)
 def _max_forward(first, last, x, y, switches, kernel, stride, padding, dilation):
     H, W = x.shape[1:]
     OH, OW = y.shape[1:]
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
-    # Constant window and stride let LLVM unroll and vectorise: the 2x2 and 3x3 windows of the papers get such a loop.
-    special = DH == 1 and DW == 1 and KH == KW and (KH == 2 or KH == 3) and (SW == 1 or SW == 2)
+    # Constant window and stride let LLVM unroll and vectorise. The papers' windows get such a loop each (it costs half
+    # a second of compilation): 3x3 with stride 2 (AlexNet) and 1 (GoogLeNet), 2x2 with stride 2 (VGG).
+    special = dilation == (1, 1) and ((kernel == (3, 3) and (SW == 1 or SW == 2)) or (kernel == (2, 2) and SW == 2))
     left = min(OW, -(-PW // SW))  # outputs left .. right - 1 have windows wholly between the left and right edges
     right = max(left, min(OW, (W - KW + PW) // SW + 1)) if W + PW >= KW else left
     for p in range(first, last):
@@ -98,24 +49,19 @@ def _max_forward(first, last, x, y, switches, kernel, stride, padding, dilation)
                     continue
                 c, d = clip_window(ow, KW, SW, PW, DW, W)
                 w = ow * SW - PW
-                y[p, oh, ow], switches[p, oh, ow] = _max_window(
+                y[p, oh, ow], switches[p, oh, ow] = max_window(
                     x[p], h + a * DH, h + (b - 1) * DH + 1, w + c * DW, w + (d - 1) * DW + 1, DH, DW
                 )
             if inner and right > left:
-                w, count = left * SW - PW, right - left
+                w = left * SW - PW
                 best, at, base = y[p, oh, left:right], switches[p, oh, left:right], h * W + w
-                r0, r1 = x[p, h, w:], x[p, h + 1, w:]
+                r0, r1, r2 = x[p, h, w:], x[p, h + 1, w:], x[p, h + KH - 1, w:]
                 if KH == 2:
-                    if SW == 2:
-                        _row_2x2(r0, r1, best, at, count, 2, W, base)
-                    else:
-                        _row_2x2(r0, r1, best, at, count, 1, W, base)
+                    row_2x2(r0, r1, W, base, 2, best, at)
+                elif SW == 2:
+                    row_3x3(r0, r1, r2, W, base, 2, best, at)
                 else:
-                    r2 = x[p, h + 2, w:]
-                    if SW == 2:
-                        _row_3x3(r0, r1, r2, best, at, count, 2, W, base)
-                    else:
-                        _row_3x3(r0, r1, r2, best, at, count, 1, W, base)
+                    row_3x3(r0, r1, r2, W, base, 1, best, at)
 
 
 @njit(cache=True, parallel=True)
@@ -158,7 +104,7 @@ def _scatter_parallel(values, switches, target, accumulate):
 
 
 def max_unpool2d_forward(x, switches, y, accumulate):
-    """One thread owns one plane. Writes y: zero, except x at its switches; the last in row-major order wins, or all add."""
+    """One thread owns one plane. Writes y: zero, except x at its switches; the last (row-major) wins, or all add."""
     arrays = _planes(x), _planes(switches), _planes(y)
     if worth_threads(y.size):
         _scatter_parallel(*arrays, accumulate)
@@ -214,23 +160,42 @@ def _bounds(out, kernel, stride, padding, size):
     return max(start, 0), min(start + padded, size), padded
 
 
+@njit(inline="always")
+def _add_strided(out, row, count, stride):
+    for o in range(count):
+        out[o] += row[stride * o]
+
+
 @njit(cache=True, error_model="numpy")
 def _avg_forward(first, last, x, y, kernel, stride, padding, count_include_pad, divisor_override):
     H, W = x.shape[1:]
-    zero = x.dtype.type(0)
+    OW = y.shape[2]
+    SW, PW = stride[1], padding[1]
     for p in range(first, last):
         for oh in range(y.shape[1]):
             h0, h1, tall = _bounds(oh, kernel[0], stride[0], padding[0], H)
-            for ow in range(y.shape[2]):
-                w0, w1, wide = _bounds(ow, kernel[1], stride[1], padding[1], W)
-                total = zero
-                for h in range(h0, h1):
-                    for w in range(w0, w1):
-                        total += x[p, h, w]
+            out = y[p, oh]
+            out[:] = 0
+            # Tap by tap over the whole row of outputs, in row-major order: side by side, without a test per pixel.
+            for h in range(h0, h1):
+                for tap in range(kernel[1]):
+                    left = max(0, -((tap - PW) // SW))  # outputs left .. right - 1 find this tap inside the image
+                    right = min(OW, (W - 1 + PW - tap) // SW + 1)
+                    if left < right:
+                        row, count = x[p, h, left * SW - PW + tap :], right - left
+                        if SW == 1:
+                            _add_strided(out[left:right], row, count, 1)
+                        elif SW == 2:
+                            _add_strided(out[left:right], row, count, 2)
+                        else:
+                            _add_strided(out[left:right], row, count, SW)
+            for ow in range(OW):
+                w0, w1, wide = _bounds(ow, kernel[1], SW, PW, W)
                 divisor = tall * wide if count_include_pad else (h1 - h0) * (w1 - w0)
                 if divisor_override:
                     divisor = divisor_override
-                y[p, oh, ow] = total / x.dtype.type(divisor) if h1 > h0 and w1 > w0 else zero
+                if h1 > h0 and w1 > w0:
+                    out[ow] /= x.dtype.type(divisor)
 
 
 @njit(cache=True, parallel=True)
@@ -248,22 +213,40 @@ def avg_pool2d_backward(dy, dx, kernel, stride, padding, count_include_pad, divi
         _avg_backward(0, len(work[0]), *work)
 
 
+@njit(inline="always")
+def _spread_strided(out, row, count, stride):
+    for o in range(count):
+        out[stride * o] += row[o]
+
+
 @njit(cache=True, error_model="numpy")
 def _avg_backward(first, last, dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
     H, W = dx.shape[1:]
+    OW = dy.shape[2]
+    SW, PW = stride[1], padding[1]
+    share = np.empty(OW, dy.dtype)
     for p in range(first, last):
         dx[p] = 0
         for oh in range(dy.shape[1]):
             h0, h1, tall = _bounds(oh, kernel[0], stride[0], padding[0], H)
-            for ow in range(dy.shape[2]):
-                w0, w1, wide = _bounds(ow, kernel[1], stride[1], padding[1], W)
+            for ow in range(OW):
+                w0, w1, wide = _bounds(ow, kernel[1], SW, PW, W)
                 divisor = tall * wide if count_include_pad else (h1 - h0) * (w1 - w0)
                 if divisor_override:
                     divisor = divisor_override
-                share = dy[p, oh, ow] / dy.dtype.type(divisor)
-                for h in range(h0, h1):
-                    for w in range(w0, w1):
-                        dx[p, h, w] += share
+                share[ow] = dy[p, oh, ow] / dy.dtype.type(divisor)
+            for h in range(h0, h1):
+                for tap in range(kernel[1]):
+                    left = max(0, -((tap - PW) // SW))
+                    right = min(OW, (W - 1 + PW - tap) // SW + 1)
+                    if left < right:
+                        row, count = dx[p, h, left * SW - PW + tap :], right - left
+                        if SW == 1:
+                            _spread_strided(row, share[left:right], count, 1)
+                        elif SW == 2:
+                            _spread_strided(row, share[left:right], count, 2)
+                        else:
+                            _spread_strided(row, share[left:right], count, SW)
 
 
 @njit(cache=True, parallel=True)
@@ -273,7 +256,7 @@ def _avg_backward_parallel(dy, dx, kernel, stride, padding, count_include_pad, d
 
 
 def adaptive_avg_pool2d_forward(x, y):
-    """One thread owns one plane. Writes y: the mean of rows floor(oh H / OH) .. ceil((oh + 1) H / OH) - 1, columns alike."""
+    """One thread owns one plane. Writes y: the mean of rows floor(oh H / OH) .. ceil((oh + 1) H / OH) - 1, columns."""
     if worth_threads(x.size):
         _adaptive_avg_forward_parallel(_planes(x), _planes(y))
     else:
@@ -307,7 +290,7 @@ def _adaptive_avg_forward_parallel(x, y):
 
 
 def adaptive_avg_pool2d_backward(dy, dx):
-    """One thread owns one plane. Writes dx: each output's gradient over its window's area, ADDED to the window's pixels."""
+    """One thread owns one plane. Writes dx: each output's gradient over its window's area, ADDED to its pixels."""
     if worth_threads(dx.size):
         _adaptive_avg_backward_parallel(_planes(dy), _planes(dx))
     else:
@@ -349,7 +332,7 @@ def _adaptive_max_forward(first, last, x, y, switches):
             h0, h1 = _adaptive_range(oh, x.shape[1], y.shape[1])
             for ow in range(y.shape[2]):
                 w0, w1 = _adaptive_range(ow, x.shape[2], y.shape[2])
-                y[p, oh, ow], switches[p, oh, ow] = _max_window(x[p], h0, h1, w0, w1, 1, 1)
+                y[p, oh, ow], switches[p, oh, ow] = max_window(x[p], h0, h1, w0, w1, 1, 1)
 
 
 @njit(cache=True, parallel=True)

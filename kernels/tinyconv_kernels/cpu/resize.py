@@ -1,4 +1,4 @@
-"""Resizing kernels; definition: ``reference/resize.py``. One thread owns whole (n, c) planes, so sums keep their order."""
+"""Resizing kernels; definition: ``reference/resize.py``. One thread owns whole (n, c) planes: sums keep their order."""
 
 import numpy as np
 from numba import njit, prange
@@ -13,7 +13,7 @@ def _planes(a):
 def _nearest(out_size, size, scale):
     """Source position of every output: floor(out scale), in float32 for either dtype, as PyTorch computes it.
 
-    Equal and doubled sizes copy each pixel once or twice, even if a scale such as 1 / 2.1 says otherwise (PyTorch, too).
+    Equal and doubled sizes copy each pixel once or twice, whatever a scale such as 1 / 2.1 says (PyTorch, too).
     """
     if out_size in (size, 2 * size):
         scale = size / out_size

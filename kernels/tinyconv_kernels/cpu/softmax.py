@@ -1,11 +1,12 @@
 """Softmax and cross-entropy; definition: ``reference/softmax.py``.
 
-NumPy calls that write into the outputs: NumPy's exp is vectorised, Numba's is not without Intel's SVML. Only arrays of one
-value per distribution are allocated.
+NumPy calls that write into the outputs: NumPy's exp is vectorised, Numba's is not without Intel's SVML. Only arrays of
+one value per distribution are allocated.
 """
 
 import numpy as np
 
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
 _quiet = np.errstate(all="ignore")
 
 
@@ -47,7 +48,7 @@ def log_softmax_backward(dy, y, dx):
 
 
 def _targets(target, weight, ignore_index, dtype):
-    """Return the class of each pixel, its weight, both (N, 1, M), and where it is ignored (N, M): there class 0, weight 0."""
+    """Return each pixel's class and weight, (N, 1, M), and where it is ignored, (N, M): there both are 0."""
     ignored = target == ignore_index
     index = np.where(ignored, 0, target)
     share = np.ones(target.shape, dtype) if weight is None else weight[index]

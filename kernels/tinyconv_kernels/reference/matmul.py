@@ -2,9 +2,13 @@
 
 import numpy as np
 
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
+_quiet = np.errstate(all="ignore")
 
+
+@_quiet
 def matmul(a, b, out):
-    """One output is a row of ``a`` times a column of ``b``. Writes out; shapes by NumPy's matmul rules, strides free."""
+    """One output is a row of ``a`` times a column of ``b``. Writes out; shapes as in NumPy's matmul, any strides."""
     rows = a if a.ndim > 1 else a[None, :]
     columns = b if b.ndim > 1 else b[:, None]
     batch = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])

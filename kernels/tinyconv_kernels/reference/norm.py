@@ -6,6 +6,9 @@ Sources: Krizhevsky et al. 2012, sec. 3.3 (local response normalisation); Ioffe 
 
 import numpy as np
 
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
+_quiet = np.errstate(all="ignore")
+
 
 def _window(i, size, channels):
     """Channels whose squares enter channel i: i - floor(size / 2) .. i + floor((size - 1) / 2), cut at the ends.
@@ -15,6 +18,7 @@ def _window(i, size, channels):
     return slice(max(0, i - size // 2), min(channels, i + (size - 1) // 2 + 1))
 
 
+@_quiet
 def local_response_norm_forward(x, y, scale, size, alpha, beta, k):
     """One output owns one pixel. Writes scale D_i = k + alpha sum_j x_j^2 and y = x / D^beta.
 
@@ -26,6 +30,7 @@ def local_response_norm_forward(x, y, scale, size, alpha, beta, k):
     y[...] = x * scale**-beta
 
 
+@_quiet
 def local_response_norm_backward(dy, x, scale, dx, size, alpha, beta):
     """One input owns one pixel. Writes dx_j = dy_j D_j^-beta - 2 alpha beta x_j sum_i dy_i x_i D_i^(-beta - 1).
 
@@ -39,6 +44,7 @@ def local_response_norm_backward(dy, x, scale, dx, size, alpha, beta):
         dx[:, j] -= 2 * alpha * beta * x[:, j] * np.sum(ratio[:, readers], axis=1)
 
 
+@_quiet
 def batch_norm_statistics(x, mean, var):
     """One channel owns its N M values. Writes mean and the biased variance (both 0 for an empty batch).
 
@@ -51,6 +57,7 @@ def batch_norm_statistics(x, mean, var):
     var[...] = np.var(x, axis=(0, 2), dtype=np.float64)
 
 
+@_quiet
 def batch_norm_forward(x, mean, invstd, weight, bias, y):
     """One output owns one value. Writes y = (x - mean) invstd weight + bias; weight and bias (C,) may be None."""
     y[...] = (x - mean[:, None]) * invstd[:, None]
@@ -60,6 +67,7 @@ def batch_norm_forward(x, mean, invstd, weight, bias, y):
         y += bias[:, None]
 
 
+@_quiet
 def batch_norm_backward(dy, x, mean, invstd, weight, dx, dweight, dbias, train):
     """One channel owns its values. Writes dx, dweight and dbias, each unless None.
 

@@ -6,6 +6,9 @@ Zeiler & Fergus 2014, sec. 2.1 (switches and unpooling). Divisors, ceil windows,
 
 import numpy as np
 
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
+_quiet = np.errstate(all="ignore")
+
 
 def _pixels(out, kernel, stride, padding, dilation, size):
     """Positions that output ``out`` reads along one axis; those in the padding are left out."""
@@ -63,6 +66,7 @@ def _gather_from_switches(dy, switches, dx, rows, columns):
                     dx[:, :, h, w] += np.where(chosen, dy[:, :, oh, ow], 0)
 
 
+@_quiet
 def max_pool2d_backward(dy, switches, dx, kernel, stride, padding, dilation):
     """One pixel sums dy over the windows whose maximum it was. Writes dx: overlapping windows ADD."""
     _gather_from_switches(
@@ -72,8 +76,9 @@ def max_pool2d_backward(dy, switches, dx, kernel, stride, padding, dilation):
     )  # fmt: skip
 
 
+@_quiet
 def max_unpool2d_forward(x, switches, y, accumulate):
-    """One value goes to its switch. Writes y: zero elsewhere; on a shared switch the last (row-major) wins, or all add."""
+    """One value goes to its switch. Writes y, else zero; on a shared switch the last (row-major) wins, or all add."""
     y[...] = 0
     planes = y.reshape(y.shape[0], y.shape[1], y.shape[2] * y.shape[3])
     for n, c, oh, ow in np.ndindex(x.shape):
@@ -112,6 +117,7 @@ def _divisor(output, kernel, stride, padding, shape, rows, columns, count_includ
     return len(rows) * len(columns)
 
 
+@_quiet
 def avg_pool2d_forward(x, y, kernel, stride, padding, count_include_pad, divisor_override):
     """One output is the sum over its window's pixels over the divisor. Writes y (0 for a window without a pixel)."""
     for oh, ow in _outputs(y):
@@ -130,6 +136,7 @@ def avg_pool2d_forward(x, y, kernel, stride, padding, count_include_pad, divisor
         y[:, :, oh, ow] = total / x.dtype.type(divisor)
 
 
+@_quiet
 def avg_pool2d_backward(dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
     """One output's gradient over its divisor goes to every pixel of its window. Writes dx: overlapping windows ADD."""
     dx[...] = 0
@@ -145,6 +152,7 @@ def avg_pool2d_backward(dy, dx, kernel, stride, padding, count_include_pad, divi
                     dx[:, :, h, w] += dy[:, :, oh, ow] / dy.dtype.type(divisor)
 
 
+@_quiet
 def adaptive_avg_pool2d_forward(x, y):
     """One output is its window's mean. Writes y; windows share the image evenly and may overlap by one pixel."""
     for oh, ow in _outputs(y):
@@ -153,6 +161,7 @@ def adaptive_avg_pool2d_forward(x, y):
         y[:, :, oh, ow] = x[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean(axis=(2, 3))
 
 
+@_quiet
 def adaptive_avg_pool2d_backward(dy, dx):
     """One output's gradient over its window's area goes to the window's pixels. Writes dx: overlapping windows ADD."""
     dx[...] = 0
@@ -173,6 +182,7 @@ def adaptive_max_pool2d_forward(x, y, switches):
     )  # fmt: skip
 
 
+@_quiet
 def adaptive_max_pool2d_backward(dy, switches, dx):
     """One pixel sums dy over the adaptive windows whose maximum it was. Writes dx."""
     _gather_from_switches(

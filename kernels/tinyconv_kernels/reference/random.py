@@ -1,10 +1,13 @@
 """Random numbers by position, defined: element e of sample i is a function of (seed, stream, i, e) and of nothing else.
 
-Philox4x32-10 (Salmon et al. 2011, sec. 3.2): ten rounds of two multiplications mix a counter of four 32-bit words under a
-key of two. Batch size, threads, rank and device cannot change a number, because there is no state to advance.
+Philox4x32-10 (Salmon et al. 2011, sec. 3.2): ten rounds of two multiplications mix a counter of four 32-bit words under
+a key of two. Batch size, threads, rank and device cannot change a number, because there is no state to advance.
 """
 
 import numpy as np
+
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
+_quiet = np.errstate(all="ignore")
 
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -23,7 +26,7 @@ def _philox(counter, key):
 
 
 def _words(samples, count, seed, stream):
-    """Return (N, count) words: element e of a row is word e % 4 of counter (e // 4, sample low, sample high, stream)."""
+    """Return (N, count) words: element e is word e % 4 of counter (e // 4, sample low, sample high, stream)."""
     sample = np.asarray(samples).astype(np.uint64)[:, None]
     block = np.arange((count + 3) // 4, dtype=np.uint64)
     words = _philox((block, sample & _MASK, sample >> _HALF, stream), (seed & 0xFFFFFFFF, seed >> 32))
@@ -39,6 +42,7 @@ def random_uniform(out, samples, seed, stream):
     out[...] = (_words(samples, out.shape[1], seed, stream) >> np.uint64(8)) * 2.0**-24
 
 
+@_quiet
 def dropout_forward(x, y, mask, samples, p, scale, seed, stream):
     """One row owns one sample. Writes mask (bool) = uniform >= p and y = x scale where kept, x 0 elsewhere; x (N, M).
 
@@ -49,6 +53,7 @@ def dropout_forward(x, y, mask, samples, p, scale, seed, stream):
     y[...] = x * np.where(mask, scale, 0)
 
 
+@_quiet
 def dropout_backward(dy, mask, dx, scale):
     """One element each. Writes dx = dy scale where kept, dy 0 elsewhere."""
     dx[...] = dy * np.where(mask, scale, 0)

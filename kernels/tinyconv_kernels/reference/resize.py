@@ -5,11 +5,14 @@ The gradient of a resize is its transpose: what an output read from a pixel with
 
 import numpy as np
 
+# Infinities and NaN take their IEEE way without a warning, as in PyTorch.
+_quiet = np.errstate(all="ignore")
+
 
 def _nearest(out_size, size, scale):
     """Source position of every output: floor(out scale), in float32 for either dtype, as PyTorch computes it.
 
-    Equal and doubled sizes copy each pixel once or twice, even if a scale such as 1 / 2.1 says otherwise (PyTorch, too).
+    Equal and doubled sizes copy each pixel once or twice, whatever a scale such as 1 / 2.1 says (PyTorch, too).
     """
     if out_size in (size, 2 * size):
         scale = size / out_size
@@ -43,6 +46,7 @@ def interpolate_nearest_forward(x, y, scale):
             y[:, :, oh, ow] = x[:, :, h, w]
 
 
+@_quiet
 def interpolate_nearest_backward(dy, dx, scale):
     """One pixel sums the gradients of its copies. Writes dx."""
     rows, columns = _nearest(dy.shape[2], dx.shape[2], scale[0]), _nearest(dy.shape[3], dx.shape[3], scale[1])
@@ -52,6 +56,7 @@ def interpolate_nearest_backward(dy, dx, scale):
             dx[:, :, h, w] += dy[:, :, oh, ow]
 
 
+@_quiet
 def interpolate_bilinear_forward(x, y, align_corners, scale):
     """One output mixes the four pixels around its source position. Writes y."""
     tops, bottoms, downs = _linear(y.shape[2], x.shape[2], align_corners, scale[0], x.dtype)
@@ -63,6 +68,7 @@ def interpolate_bilinear_forward(x, y, align_corners, scale):
             y[:, :, oh, ow] = (1 - down) * upper + down * lower
 
 
+@_quiet
 def interpolate_bilinear_backward(dy, dx, align_corners, scale):
     """One pixel sums what the outputs around it read, weighted alike. Writes dx."""
     tops, bottoms, downs = _linear(dy.shape[2], dx.shape[2], align_corners, scale[0], dx.dtype)
