@@ -1,0 +1,32 @@
+"""Modules: parameters, layers and containers, with PyTorch's names. Each layer is one line around a function."""
+
+from tinyconv.nn import functional, init
+from tinyconv.nn.activation import (
+    Dropout,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    ZeroPad2d,
+)
+from tinyconv.nn.containers import ModuleList, Sequential
+from tinyconv.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HingeLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from tinyconv.nn.module import Module, Parameter
+from tinyconv.nn.norm import BatchNorm1d, BatchNorm2d, LocalResponseNorm
+from tinyconv.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d, Upsample
+from tinyconv.nn.weighted import Conv2d, ConvTranspose2d, Embedding, Linear

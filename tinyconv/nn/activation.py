@@ -1,0 +1,117 @@
+"""Layers without weights: activations, dropout, changes of shape. See :mod:`tinyconv.functional`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyconv import errors, functional
+from tinyconv.nn.module import Module
+from tinyconv.tensor import Tensor
+
+
+class ReLU(Module):
+    """See :func:`tinyconv.functional.relu`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x)
+
+
+class LeakyReLU(Module):
+    """See :func:`tinyconv.functional.leaky_relu`."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class Tanh(Module):
+    """See :func:`tinyconv.functional.tanh`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.tanh(x)
+
+
+class Sigmoid(Module):
+    """See :func:`tinyconv.functional.sigmoid`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.sigmoid(x)
+
+
+class Softmax(Module):
+    """See :func:`tinyconv.functional.softmax`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.softmax(x, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Softmax):
+    """See :func:`tinyconv.functional.log_softmax`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.log_softmax(x, self.dim)
+
+
+class Dropout(Module):
+    """See :func:`tinyconv.functional.dropout`; ``inverted=False`` is the form of the AlexNet paper."""
+
+    def __init__(self, p: float = 0.5, inverted: bool = True) -> None:
+        super().__init__()
+        errors.check_probability("Dropout", "p", p)
+        self.p, self.inverted = p, inverted
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.p, self.training, self.inverted)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}{'' if self.inverted else ', inverted=False'}"
+
+
+class Identity(Module):
+    """Return the input; takes the place of a layer that a variant does without."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Flatten(Module):
+    """See :func:`tinyconv.functional.flatten`."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.flatten(x, self.start_dim, self.end_dim)
+
+
+class ZeroPad2d(Module):
+    """See :func:`tinyconv.functional.pad`; ``padding`` in pixels: one number, or (left, right, top, bottom)."""
+
+    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+        if len(self.padding) != 4:
+            raise ValueError(f"ZeroPad2d: padding must be an int or (left, right, top, bottom), got {padding!r}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, self.padding)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}"
