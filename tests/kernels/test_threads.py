@@ -1,0 +1,104 @@
+"""Results do not depend on the number of threads, bit for bit, for every kernel that splits its work."""
+
+import numba
+import numpy as np
+import pytest
+from tinyconv_kernels.cpu import _threads, elementwise, norm, optim, pool, random, resize
+
+PAIRS = (3, 3), (2, 2), (1, 1)
+
+
+def _max_pool(rng):
+    x, y, switches, dx = (
+        rng((8, 6, 61, 60)),
+        rng((8, 6, 31, 30)),
+        np.empty((8, 6, 31, 30), np.int64),
+        rng((8, 6, 61, 60)),
+    )
+    pool.max_pool2d_forward(x, y, switches, *PAIRS, (1, 1))
+    pool.max_pool2d_backward(y, switches, dx, *PAIRS, (1, 1))
+    unpooled, back = rng(x.shape), rng(y.shape)
+    pool.max_unpool2d_forward(y, switches, unpooled, False)
+    pool.max_unpool2d_backward(x, switches, y, back, False)
+    return y, switches, dx, unpooled, back
+
+
+def _avg_pool(rng):
+    x, y, dx, small = rng((8, 6, 61, 60)), rng((8, 6, 31, 30)), rng((8, 6, 61, 60)), rng((8, 6, 7, 5))
+    pool.avg_pool2d_forward(x, y, *PAIRS, True, 0)
+    pool.avg_pool2d_backward(y, dx, *PAIRS, True, 0)
+    switches, wide, most = np.empty(small.shape, np.int64), rng(x.shape), rng(small.shape)
+    pool.adaptive_avg_pool2d_forward(x, small)
+    pool.adaptive_avg_pool2d_backward(small, wide)
+    pool.adaptive_max_pool2d_forward(x, most, switches)
+    return y, dx, small, wide, most, switches
+
+
+def _lrn(rng):
+    x, y, scale, dx = (rng((2, 24, 3025)) for _ in range(4))
+    norm.local_response_norm_forward(x, y, scale, 5, 1e-2, 0.75, 2.0)
+    norm.local_response_norm_backward(y, x, scale, dx, 5, 1e-2, 0.75)
+    return y, scale, dx
+
+
+def _batch_norm(rng):
+    x, y, dx, (mean, var, dweight, dbias) = rng((4, 20, 2000)), rng((4, 20, 2000)), rng((4, 20, 2000)), rng((4, 20))
+    norm.batch_norm_statistics(x, mean, var)
+    norm.batch_norm_forward(x, mean, var, None, None, y)
+    norm.batch_norm_backward(y, x, mean, var, None, dx, dweight, dbias, True)
+    return mean, var, y, dx, dweight, dbias
+
+
+def _relu(rng):
+    x, y, dx, leaky = (rng((200, 1000)) for _ in range(4))
+    elementwise.relu(x, y)
+    elementwise.relu_backward(x, y, dx)
+    elementwise.leaky_relu(x, leaky, 0.1)
+    return y, dx, leaky
+
+
+def _random(rng):
+    x, y, out, mask = rng((50, 3000)), rng((50, 3000)), rng((50, 3000)), np.empty((50, 3000), bool)
+    random.random_uniform(out, np.arange(50), 1, 2)
+    random.dropout_forward(x, y, mask, np.arange(50), 0.5, 2.0, 1, 2)
+    return out, y, mask
+
+
+def _optim(rng):
+    w, g, a, b, c = (rng((150_001,)) for _ in range(5))
+    optim.sgd_step(w, g, a, 0.1, 0.9, 0.0, 0.1, True, False)
+    optim.alexnet_sgd_step(w, g, a, 0.1, 0.9, 0.1)
+    optim.adam_step(w, g, a, np.abs(b), 0.1, 0.9, 0.99, 1e-8, 0.1, False, 3)
+    optim.rmsprop_step(w, g, np.abs(b), a, c, 0.1, 0.9, 1e-8, 0.1, 0.9, True)
+    return w, a, c
+
+
+def _resize(rng):
+    x, y, dx = rng((3, 5, 40, 40)), rng((3, 5, 95, 95)), rng((3, 5, 40, 40))
+    near, back = rng(y.shape), rng(x.shape)
+    resize.interpolate_bilinear_forward(x, y, False, (40 / 95, 40 / 95))
+    resize.interpolate_bilinear_backward(y, dx, False, (40 / 95, 40 / 95))
+    resize.interpolate_nearest_forward(x, near, (40 / 95, 40 / 95))
+    resize.interpolate_nearest_backward(y, back, (40 / 95, 40 / 95))
+    return y, dx, near, back
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine gives Numba one thread")
+@pytest.mark.parametrize("run", [_max_pool, _avg_pool, _lrn, _batch_norm, _relu, _random, _optim, _resize])
+def test_results_do_not_depend_on_threads(run):
+    def results():
+        generator = np.random.default_rng(0)
+        return run(lambda shape: generator.standard_normal(shape).astype(np.float32))
+
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        assert not _threads.worth_threads(1 << 30)
+        serial = results()
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        assert _threads.worth_threads(1 << 30) and not _threads.worth_threads(1000)
+        threaded = results()
+    finally:
+        numba.set_num_threads(before)
+    for one, many in zip(serial, threaded, strict=True):
+        np.testing.assert_array_equal(one, many)
