@@ -1,0 +1,263 @@
+"""Convolution kernels: reference = cpu over a geometry table, threads, NaN, adjointness, and hand-made values."""
+
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from tinyconv_kernels.cpu import _correlate, _micro
+from tinyconv_kernels.cpu import conv as cpu
+from tinyconv_kernels.geometry import output_size, transposed_size
+from tinyconv_kernels.reference import conv as reference
+
+DTYPES = [np.float32, np.float64]
+# shape (N, C, H, W), K, kernel, stride, padding, dilation, groups
+GEOMETRIES = {
+    "3x3": ((2, 3, 7, 8), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "valid": ((3, 2, 6, 5), 9, (3, 3), (1, 1), (0, 0), (1, 1), 1),
+    "non-square": ((2, 4, 9, 11), 6, (3, 2), (2, 3), (1, 0), (1, 1), 2),
+    "dilation": ((2, 2, 10, 9), 3, (3, 3), (1, 1), (2, 1), (2, 3), 1),
+    "dilation shares a factor with stride": ((1, 2, 12, 11), 3, (3, 2), (4, 6), (2, 3), (2, 4), 1),
+    "stride 2": ((2, 3, 9, 8), 5, (3, 3), (2, 2), (1, 1), (1, 1), 1),
+    "stride over kernel": ((2, 2, 10, 11), 3, (2, 1), (3, 4), (0, 0), (1, 1), 1),
+    "11x11 stride 4": ((1, 3, 23, 25), 7, (11, 11), (4, 4), (2, 2), (1, 1), 1),
+    "padding over kernel": ((1, 2, 3, 4), 3, (2, 2), (1, 1), (4, 3), (1, 1), 1),
+    "padding over kernel, stride": ((1, 2, 3, 4), 3, (2, 2), (3, 2), (4, 5), (1, 1), 1),
+    "window of the image": ((2, 3, 5, 4), 6, (5, 4), (1, 1), (0, 0), (1, 1), 1),
+    "1x1": ((2, 5, 4, 6), 10, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "1x1 stride 2": ((2, 3, 5, 6), 4, (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    "1x1 padding": ((1, 2, 3, 3), 2, (1, 1), (1, 1), (1, 2), (1, 1), 1),
+    "groups": ((2, 6, 6, 6), 9, (3, 3), (1, 1), (1, 1), (1, 1), 3),
+    "depthwise": ((2, 5, 7, 6), 10, (3, 3), (2, 1), (1, 1), (1, 1), 5),
+    "one row": ((2, 2, 1, 9), 3, (1, 3), (1, 2), (0, 1), (1, 1), 1),
+    "one column": ((2, 2, 9, 1), 3, (3, 1), (1, 1), (0, 0), (2, 1), 1),
+    "one pixel": ((1, 1, 1, 1), 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "empty batch": ((0, 2, 5, 5), 3, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    # larger than one tile, one block of channels, one block of filters
+    "several tiles": ((2, 3, 18, 17), 50, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "long rows": ((1, 2, 3, 300), 3, (2, 3), (1, 1), (0, 1), (1, 1), 1),
+    "many channels": ((1, 70, 6, 5), 12, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "tiles across small images": ((40, 2, 4, 4), 3, (3, 3), (1, 1), (0, 0), (1, 1), 1),
+}
+geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def y_shape(shape, filters, kernel, stride, padding, dilation, groups):
+    sides = zip(shape[2:], kernel, stride, padding, dilation, strict=True)
+    return (shape[0], filters, *(output_size(*side) for side in sides))
+
+
+def arrays(geometry, dtype, seed=0):
+    """x, weight, bias and dy of a convolution."""
+    shape, K, kernel, *_, groups = geometry
+    rng = np.random.default_rng(seed)
+    shapes = shape, (K, shape[1] // groups, *kernel), (K,), y_shape(*geometry)
+    return [rng.standard_normal(s).astype(dtype) for s in shapes]
+
+
+def run(module, name, first, second, out_shape, geometry, *, x, weight, y):
+    """Call a kernel with a workspace of exactly the size it asks for, into an output filled with rubbish."""
+    out = np.full(out_shape, 77, first.dtype)
+    groups = geometry[-1]
+    size = getattr(module, name + "_workspace")(x, weight, y, first.dtype, groups)
+    workspace = np.full(size + 64, 0xAA, np.uint8) if size else None
+    arguments = [first, second, out, *geometry[3:7]]
+    if name.endswith("forward"):
+        arguments.insert(2, None)
+    if name == "conv2d_forward":
+        arguments.append(None)
+    getattr(module, name)(*arguments, None if workspace is None else workspace[:size])
+    assert workspace is None or (workspace[size:] == 0xAA).all(), f"{name} wrote behind its workspace"
+    return out
+
+
+def three_passes(module, x, weight, dy, geometry, kind="conv2d"):
+    """Forward, input gradient, weight gradient; for conv_transpose2d, x and dy change their roles."""
+    if kind == "conv_transpose2d":
+        x, dy = dy, x
+    shapes = {"x": x.shape, "weight": weight.shape, "y": dy.shape}
+    return [
+        run(module, kind + "_forward", x, weight, dy.shape, geometry, **shapes),
+        run(module, kind + "_backward_input", dy, weight, x.shape, geometry, **shapes),
+        run(module, kind + "_backward_weight", dy, x, weight.shape, geometry, **shapes),
+    ]
+
+
+def assert_close(got, want, dtype):
+    """Compare; the tolerance is relative to the largest value, since a sum may cancel."""
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    scale = np.abs(want[np.isfinite(want)]).max(initial=1.0)
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("kind", ["conv2d", "conv_transpose2d"])
+@geometries
+@dtypes
+def test_cpu_equals_reference(geometry, dtype, kind):
+    x, weight, _, dy = arrays(geometry, dtype)
+    got, want = (three_passes(module, x, weight, dy, geometry, kind) for module in (cpu, reference))
+    for a, b in zip(got, want, strict=True):
+        assert_close(a, b, dtype)
+
+
+@geometries
+def test_bias_and_relu(geometry):
+    x, weight, bias, y = arrays(geometry, np.float64)
+    for activation in (None, "relu"):
+        want = np.empty_like(y)
+        cpu.conv2d_forward(x, weight, bias, y, *geometry[3:7], activation, None)
+        reference.conv2d_forward(x, weight, bias, want, *geometry[3:7], activation, None)
+        assert_close(y, want, np.float64)
+    got, want = np.empty_like(bias), np.empty_like(bias)
+    cpu.conv2d_backward_bias(y, got)
+    reference.conv2d_backward_bias(y, want)
+    assert_close(got, want, np.float64)
+
+
+@geometries
+@pytest.mark.parametrize("module", [reference, cpu])
+def test_the_three_passes_are_adjoint(module, geometry):
+    """<W * x, dy> = <x, dx> = <W, dW>: what makes the two backward passes the gradients of the forward pass."""
+    x, weight, _, dy = arrays(geometry, np.float64, seed=1)
+    y, dx, dweight = three_passes(module, x, weight, dy, geometry)
+    assert np.vdot(y, dy) == pytest.approx(np.vdot(x, dx), rel=1e-10, abs=1e-10)
+    assert np.vdot(y, dy) == pytest.approx(np.vdot(weight, dweight), rel=1e-10, abs=1e-10)
+
+
+@geometries
+@dtypes
+def test_columns(geometry, dtype):
+    shape, _, *window, _ = geometry
+    rng = np.random.default_rng(2)
+    positions = int(np.prod(y_shape(*geometry)[2:]))
+    x = rng.standard_normal(shape).astype(dtype)
+    dcols = rng.standard_normal((shape[0], shape[1] * window[0][0] * window[0][1], positions)).astype(dtype)
+    cols, want_cols, dx, want_dx = (np.full_like(a, 77) for a in (dcols, dcols, x, x))
+    cpu.im2col(x, cols, *window)
+    reference.im2col(x, want_cols, *window)
+    np.testing.assert_array_equal(cols, want_cols)
+    cpu.col2im(dcols, dx, *window)
+    reference.col2im(dcols, want_dx, *window)
+    assert_close(dx, want_dx, dtype)
+
+
+BIG = {
+    "several tiles": ((5, 12, 30, 31), 40, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "strided": ((3, 16, 33, 30), 24, (5, 3), (2, 3), (2, 1), (1, 2), 2),
+    "one small image": ((1, 160, 9, 9), 130, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "1x1": ((2, 48, 30, 30), 64, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "small images, packed": ((70, 8, 7, 7), 64, (5, 5), (1, 1), (0, 0), (1, 1), 1),
+}
+
+
+@pytest.mark.parametrize("geometry", BIG.values(), ids=BIG.keys())
+@dtypes
+def test_threads_do_not_change_a_bit(geometry, dtype, monkeypatch):
+    monkeypatch.setattr(cpu, "worth_threads", lambda work: numba.get_num_threads() > 1)
+    x, weight, _, dy = arrays(geometry, dtype)
+    results = []
+    before = numba.get_num_threads()
+    try:
+        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+            numba.set_num_threads(threads)
+            dcols = np.random.default_rng(0).standard_normal((2, 4 * 9, 49)).astype(dtype)
+            image = np.empty((2, 4, 7, 7), dtype)
+            cpu.col2im(dcols, image, (3, 3), (1, 1), (1, 1), (1, 1))
+            results.append([*three_passes(cpu, x, weight, dy, geometry), image])
+    finally:
+        numba.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@geometries
+def test_work_split_does_not_change_a_bit(geometry, monkeypatch):
+    """Columns with and without the slots between rows give the same sums in the same order."""
+    x, weight, _, dy = arrays(geometry, np.float32)
+    results = []
+    for packing in (-1e9, 1e9):
+        monkeypatch.setattr(cpu, "PACKING", packing)
+        results.append(three_passes(cpu, x, weight, dy, geometry))
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@geometries
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_reach_exactly_what_they_touch(geometry, value):
+    """What stands behind the last column of a tile is multiplied too, and must not reach the result."""
+    x, weight, _, dy = arrays(geometry, np.float64)
+    if x.size == 0:
+        return
+    x[-1, 0, x.shape[2] // 2, -1] = value
+    for kind in ("conv2d", "conv_transpose2d"):
+        got, want = (three_passes(module, x, weight, dy, geometry, kind) for module in (cpu, reference))
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
+
+
+@pytest.mark.parametrize("module", [reference, cpu])
+@dtypes
+def test_by_hand(module, dtype):
+    """LeCun's "valid" convolution is a correlation: the filter is not turned."""
+    x = np.arange(9, dtype=dtype).reshape(1, 1, 3, 3)
+    weight = np.array([[[[1, 2], [3, 4]]]], dtype)
+    geometry = (x.shape, 1, (2, 2), (1, 1), (0, 0), (1, 1), 1)
+    dy = np.array([[[[1, 0], [0, 10]]]], dtype)
+    y, dx, dweight = three_passes(module, x, weight, dy, geometry)
+    assert y.tolist() == [[[[27, 37], [57, 67]]]]
+    assert dx.tolist() == [[[[1, 2, 0], [3, 14, 20], [0, 30, 40]]]]
+    assert dweight.tolist() == [[[[40, 51], [73, 84]]]]
+
+
+@pytest.mark.parametrize("module", [reference, cpu])
+def test_output_padding_adds_pixels_no_stamp_reaches(module):
+    x, weight = np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2))
+    size = transposed_size(2, 2, 3, 0, 1, 2)
+    assert size == 7
+    y = np.full((1, 1, size, size), 77.0)
+    size = module.conv_transpose2d_forward_workspace(x.shape, weight.shape, y.shape, y.dtype, 1)
+    workspace = np.empty(size, np.uint8)
+    module.conv_transpose2d_forward(x, weight, np.array([0.5]), y, (3, 3), (0, 0), (1, 1), 1, workspace)
+    stamped = np.array([1, 1, 0, 1, 1, 0, 0])
+    np.testing.assert_array_equal(y[0, 0], np.outer(stamped, stamped) + 0.5)
+
+
+@dtypes
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiled tiles")
+def test_vector_loops_are_their_python_definitions(dtype):
+    """The LLVM versions against the Python functions of the same name, which the source gives as their meaning."""
+    with_python = {"__name__": "python_tiles"}
+    source = Path(_micro.__file__).read_text().replace("if not config.DISABLE_JIT:", "if False:")
+    exec(compile(source, _micro.__file__, "exec"), with_python)
+    outer, dot, copy = _micro.outer_tile, _micro.dot_tile, _micro.copy_vectors
+    u64 = np.uint64
+
+    @numba.njit
+    def compiled(a, b, c, rows, shifts, again, sums, copied):
+        outer(a, u64(1), u64(20), rows, b, u64(2), shifts, c, u64(3), u64(200), u64(9), again)
+        dot(a, u64(0), b, u64(0), u64(20), u64(16), sums, u64(1))
+        copy(b, u64(5), copied, u64(7), u64(19))
+
+    rng = np.random.default_rng(3)
+    shifts = rng.integers(0, 300, 9).astype(np.uint64)
+    for rows in (1, 3, _micro.OUTER_ROWS):
+        for again in (False, True):
+            a, b = (rng.standard_normal(n).astype(dtype) for n in (400, 700))
+            c, sums, copied = (rng.standard_normal(n).astype(dtype) for n in (2000, 60, 60))
+            want_c, want_sums, want_copied = c.copy(), sums.copy(), copied.copy()
+            compiled(a, b, c, u64(rows), shifts, again, sums, copied)
+            with_python["outer_tile"](a, 1, 20, rows, b, 2, shifts, want_c, 3, 200, 9, again)
+            with_python["dot_tile"](a, 0, b, 0, 20, 16, want_sums, 1)
+            with_python["copy_vectors"](b, 5, want_copied, 7, 19)
+            assert_close(c, want_c, dtype)
+            assert_close(sums, want_sums, dtype)
+            np.testing.assert_array_equal(copied, want_copied)
+
+
+def test_tiles_fit_every_vector_length():
+    for lanes in (2, 4, 8, 16):
+        assert _correlate.TILE % (_micro.OUTER_VECTORS * lanes) == 0
+        assert _correlate.WIDE % lanes == 0
+    assert _correlate.COLUMNS % _micro.DOT_COLS == 0 and _correlate.ROWS % _micro.DOT_ROWS == 0
