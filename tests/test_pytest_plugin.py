@@ -59,7 +59,7 @@ def test_gradcheck_fixture_tells_what_is_wrong(pytester):
     pytester.makepyfile(STUDENT.replace("FACTOR", "4"))
     result = session(pytester)
     result.assert_outcomes(failed=3)
-    result.stdout.fnmatch_lines(["*Square: wrong gradient of argument 0 (x), shape (2, 3)*", "*likely cause: exactly 2 times too large*"])
+    result.stdout.fnmatch_lines(["*Square: wrong gradient of argument 0 (x)*", "*likely cause: exactly 2 times*"])
 
 
 def test_rng_is_the_same_in_every_test(pytester):
@@ -95,7 +95,7 @@ MARKED = """
 @pytest.fixture
 def marked(pytester):
     pytester.makepyfile(MARKED)
-    pytester.makeini("[pytest]\nmarkers =\n    slow: slow\n    cuda: cuda\naddopts = --strict-markers -m 'not slow and not cuda'\n")
+    pytester.makeini("[pytest]\nmarkers =\n    slow: slow\n    cuda: cuda\naddopts = -m 'not slow and not cuda'\n")
     return pytester
 
 

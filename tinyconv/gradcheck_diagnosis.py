@@ -33,19 +33,20 @@ def report(e: Evidence) -> GradientError:
 
 def diagnose(e: Evidence) -> str:
     """Return the first pattern that fits."""
-    if not (e.wrong & ~e.kinks).any():
-        left, right = e.slopes[int(np.flatnonzero(e.wrong)[0])]
+    ties = e.wrong & e.kinks
+    if (ties == e.wrong).all():
+        left, right = e.slopes[int(np.flatnonzero(ties)[0])]
         return (
-            f"fails only at ties: move the input (a kink: the slope is {left:.4g} to the left and {right:.4g} to the right, "
-            "so there is no one gradient; use distinct values)"
+            f"fails only at ties: move the input (a kink: the slope is {left:.4g} to the left and {right:.4g} to the "
+            "right, so there is no one gradient; use distinct values)"
         )
-    ties = int((e.wrong & e.kinks).sum())
-    e.wrong = e.wrong & ~e.kinks
+    e.wrong, e.checked = e.wrong & ~e.kinks, e.checked & ~e.kinks
+    more = f" (and {ties.sum()} more at ties, where there is no one gradient)" if ties.any() else ""
     for pattern in (_not_finite, _not_connected, _ratio, _offset, _moved, _overwritten, _region, _nearly):
         found = pattern(e)
         if found:
-            return found + (f" (and {ties} more at ties, where there is no one gradient)" if ties else "")
-    return "none of the known patterns; check the formula on the smallest input that fails"
+            return found + more
+    return "none of the known patterns; check the formula on the smallest input that fails" + more
 
 
 def _same(a: Any, b: Any, scale: float) -> np.ndarray:
@@ -62,6 +63,16 @@ def _constant(values: np.ndarray) -> float | None:
     return middle if values.size > 1 and np.all(_same(values, middle, abs(middle))) else None
 
 
+def _axis_of_constants(values: np.ndarray, used: np.ndarray) -> int | None:
+    """Return the axis along which alone the values change, or None."""
+    for axis in range(values.ndim):
+        rows = zip(np.moveaxis(values, axis, 0), np.moveaxis(used, axis, 0), strict=True)
+        constants = [_constant(row[mask]) for row, mask in rows]
+        if len(constants) > 1 and None not in constants:
+            return axis
+    return None
+
+
 def _not_finite(e: Evidence) -> str:
     bad = e.wrong & ~np.isfinite(e.analytic)
     if bad.any():
@@ -73,51 +84,54 @@ def _not_finite(e: Evidence) -> str:
 def _not_connected(e: Evidence) -> str:
     if e.analytic.any():
         return ""
-    return "all zeros: backward not connected (it returns None or zeros here, or the graph is cut by .detach() or .numpy())"
+    return "all zeros: backward not connected (it returns None or zeros, or the graph is cut by .detach() or .numpy())"
 
 
 def _ratio(e: Evidence) -> str:
+    """Recognise a wrong factor, where every gradient that is not 0 is wrong."""
     relevant = e.checked & (np.abs(e.numeric) > CLOSE * _scale(e))
-    if not e.wrong[relevant].all() or (e.analytic[e.checked & ~relevant] > CLOSE * _scale(e)).any():
+    if not e.wrong[relevant].all() or np.any(np.abs(e.analytic[e.checked & ~relevant]) > CLOSE * _scale(e)):
         return ""
     ratios = e.analytic / np.where(relevant, e.numeric, 1)
     c = _constant(ratios[relevant])
     if c is not None:
         return _name_ratio(c, e)
-    for axis in range(e.analytic.ndim):
-        rows, used = np.moveaxis(ratios, axis, 0), np.moveaxis(relevant, axis, 0)
-        if len(rows) > 1 and all(used.sum() > 1 and _constant(r[used]) is not None for r, used in zip(rows, used, strict=True)):
-            return f"a wrong factor for each index of axis {axis}: a weight, mask or 1 / std along it is missing or doubled"
-    return ""
+    axis = _axis_of_constants(ratios, relevant)
+    if axis is None:
+        return ""
+    return f"a wrong factor for each index of axis {axis}: a weight, mask or 1 / std along it is missing"
 
 
 def _name_ratio(c: float, e: Evidence) -> str:
+    if c == 0:
+        return ""
     size = max(abs(c), 1 / abs(c))
     whole = round(size) if _same(size, round(size), size) else None
-    sign = "sign flipped" if c < 0 else ""
     if whole == 1:
-        return sign
-    many, way = f"{whole or format(size, '.6g')}", "large" if abs(c) > 1 else "small"
-    text = f"exactly {many} times too {way}" + ("" if whole != 2 else ", exactly 2x" if abs(c) > 1 else ", exactly half")
-    sizes = {"batch size": e.input_shape[:1], "number of pixels": e.input_shape[2:], "number of elements": e.input_shape}
-    named = [name for name, shape in sizes.items() if shape and int(np.prod(shape)) == whole]
-    if named:
-        text += f": scaled by the {named[0]} ({'sum where mean' if abs(c) > 1 else 'mean where sum'} belongs?)"
-    return f"{sign} and {text}" if sign else text
+        return "sign flipped"
+    text = f"exactly {whole or format(size, '.6g')} times too {'large' if abs(c) > 1 else 'small'}"
+    if whole == 2:
+        text += ", exactly 2x" if abs(c) > 1 else ", exactly half"
+    x = e.input_shape
+    for name, shape in {"batch size": x[:1], "number of pixels": x[2:], "number of elements": x}.items():
+        if shape and int(np.prod(shape)) == whole:
+            text += f": scaled by the {name} ({'sum where mean' if abs(c) > 1 else 'mean where sum'} belongs?)"
+            break
+    return text if c > 0 else f"sign flipped and {text}"
 
 
 def _offset(e: Evidence) -> str:
-    off = np.where(e.checked, e.analytic - e.numeric, np.nan)
+    """Recognise a missing or extra term that many elements share."""
     if not e.wrong[e.checked].all():
         return ""
+    off = e.analytic - e.numeric
     c = _constant(off[e.checked])
     if c is not None:
         return f"a constant offset of {c:.6g}: a term too many or too few that is the same for all elements"
-    for axis in range(e.analytic.ndim):
-        rows = np.moveaxis(off, axis, 0).reshape(off.shape[axis], -1)
-        if len(rows) > 1 and rows.shape[1] > 1 and all(_constant(r[~np.isnan(r)]) is not None for r in rows):
-            return f"a constant offset for each index of axis {axis}: the gradient through a sum or mean along it is missing"
-    return ""
+    axis = _axis_of_constants(off, e.checked)
+    if axis is None:
+        return ""
+    return f"a constant offset for each index of axis {axis}: the gradient of a sum or mean is missing"
 
 
 def _moved(e: Evidence) -> str:
@@ -136,48 +150,53 @@ def _moved(e: Evidence) -> str:
 
 
 def _overwritten(e: Evidence) -> str:
-    """Recognise a gradient that holds only one of the contributions that should have been added."""
-    picked: list[set[tuple[int, int]]] = []
+    """Recognise a gradient that holds one contribution where several should have been added."""
+    picked: list[set[tuple[int, int]]] = []  # per wrong element: (axis, index) of the outputs that alone give its value
     for i in np.flatnonzero(e.wrong):
-        terms = e.terms[int(i)]
-        if np.count_nonzero(terms) < 2:
+        terms, value = e.terms[int(i)], e.analytic.flat[i]
+        if e.uses.flat[i] < 2:
             return ""
-        value, scale = e.analytic.flat[i], float(np.abs(terms).max())
-        by_output = terms.reshape(e.output_shape)
-        axes = range(by_output.ndim)
-        sums = {axis: by_output.sum(tuple(a for a in axes if a != axis)) for axis in axes}
-        picked.append({(axis, int(k)) for axis, s in sums.items() if s.size > 1 for k in np.flatnonzero(_same(s, value, scale))})
-        if not picked[-1] and not np.any(_same(terms[terms != 0], value, scale)) and value != 0:
+        scale = float(np.abs(terms).max())
+        picked.append(set())
+        for axis, n in enumerate(e.output_shape):
+            sums = np.moveaxis(terms.reshape(e.output_shape), axis, -1).reshape(-1, n).sum(0)
+            picked[-1].update((axis, int(k)) for k in np.flatnonzero(_same(sums, value, scale)) if n > 1)
+        if value != 0 and not picked[-1] and not np.any(_same(terms[terms != 0], value, scale)):
             return ""
     always = set.intersection(*picked)
-    if always and len(picked) > 1 and any(e.analytic[e.wrong]):
+    if always and len(picked) > 1 and e.analytic[e.wrong].all():
         axis, k = min(always)
-        of = "sample" if axis == 0 else f"index of axis {axis}"
-        return f"only {of} {k} of the output counts: the sum over {'the batch' if axis == 0 else 'that axis'} is missing"
+        if axis == 0:
+            return f"only sample {k} counts: the sum over the batch is missing"
+        return f"only index {k} of the output's axis {axis} counts: the sum over that axis is missing"
+    if np.any(e.uses[e.checked & ~e.wrong] > 1):
+        return ""  # others that are used more than once are right
     if not e.analytic[e.wrong].any():
-        return "zero where windows overlap (or an element is used more than once): the contributions must be added"
-    return "zero where windows overlap but for one of them: assigned instead of added (= for +=), also at repeated indices"
+        return "zero where windows overlap (where an element is used more than once): the contributions must be added"
+    return "zero where windows overlap (or indices repeat) but for one of them: assigned instead of added (= for +=)"
 
 
 def _region(e: Evidence) -> str:
     """Recognise errors confined to one index of an axis, a block of them, or the image's border."""
     wrong = np.argwhere(e.wrong)
-    ratio = _constant(e.analytic[e.wrong] / np.where(e.numeric[e.wrong] == 0, np.inf, e.numeric[e.wrong]))
-    detail = "" if ratio is None else f", there {'zero' if ratio == 0 else f'{ratio:.6g} times the right value'}"
+    detail = ""
+    if np.all(e.numeric[e.wrong] != 0):
+        ratio = _constant(e.analytic[e.wrong] / e.numeric[e.wrong])
+        detail = "" if ratio is None else f", there {f'{ratio:.6g} times the right value' if ratio else 'zero'}"
     for axis, size in enumerate(e.analytic.shape):
         hit = np.unique(wrong[:, axis])
-        rows = np.moveaxis(e.wrong, axis, 0)
         if len(hit) == 1 and size > 1 and (len(wrong) > 1 or e.analytic.ndim == 1):
             where = "the last" if hit[0] == size - 1 else "the first" if hit[0] == 0 else "one"
             return f"only index {hit[0]} of axis {axis} is wrong, {where} of {size} (one channel, bias or row){detail}"
-        if axis < 2 and 1 < len(hit) < size and hit[-1] - hit[0] + 1 == len(hit) and rows[hit].all():
-            return f"only indices {hit[0]} to {hit[-1]} of axis {axis} are wrong (a group, or part of the batch){detail}"
+        block = 1 < len(hit) < size and hit[-1] - hit[0] + 1 == len(hit) and np.moveaxis(e.wrong, axis, 0)[hit].all()
+        if axis < 2 and block:
+            return f"only indices {hit[0]} to {hit[-1]} of axis {axis} are wrong (a group, or part of a batch){detail}"
     if e.analytic.ndim >= 2:
-        H, W = e.analytic.shape[-2:]  # noqa: N806
-        h, w = wrong[:, -2], wrong[:, -1]
-        width = int(np.minimum(np.minimum(h, H - 1 - h), np.minimum(w, W - 1 - w)).max()) + 1
-        if 2 * width < min(H, W):
-            return f"only borders wrong: padding, or a window cut off by the edge (the outer {width} rows and columns){detail}"
+        from_edge = [np.minimum(wrong[:, a], e.analytic.shape[a] - 1 - wrong[:, a]) for a in (-2, -1)]
+        width = int(np.minimum(*from_edge).max()) + 1
+        if 2 * width < min(e.analytic.shape[-2:]):
+            outer = f"the outer {width} rows and columns"
+            return f"only borders wrong: padding, or a window cut off by the edge ({outer}){detail}"
     return ""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+ROUNDING = 30 * np.finfo(np.float64).eps  # the error of a difference of two outputs, relative to them
 
 
 class GradientError(AssertionError):
@@ -41,61 +42,51 @@ class Argument:
 
 @dataclass
 class Slope:
-    """How u . fn changes along a displacement: one term per output."""
+    """How u . outputs changes along a displacement."""
 
-    terms: np.ndarray
-    rounding: float
-    kink: bool
+    terms: np.ndarray  # one per output; the slope is their sum
+    rounding: float  # what rounding alone may add to it
+    kink: bool  # an output is not differentiable here
     left: float
     right: float
     error: float = 0.0
     agrees: bool = False
 
     @classmethod
-    def of(
-        cls, u: np.ndarray, at: np.ndarray, plus: np.ndarray, minus: np.ndarray, half_plus: np.ndarray,
-        half_minus: np.ndarray, rounding: float,
-    ) -> Slope:  # fmt: skip
-        """Extrapolate from the outputs ``at`` the input and one step and half a step to either side of it."""
+    def of(cls, u: Any, at: Any, plus: Any, minus: Any, half_plus: Any, half_minus: Any) -> Slope:
+        """Extrapolate from the outputs ``at`` the input, and one step and half a step to either side of it."""
         whole, half = (plus - minus) / 2, half_plus - half_minus
         size = np.where((plus != at) | (minus != at), np.abs(plus) + np.abs(minus), 0)
-        # Smooth functions bend by a quarter at half the step; at a kink it is a half, at a jump all of it.
+        # At half the step a smooth function bends a quarter as much, one with a kink half as much, at a jump the same.
         bend, half_bend = plus - 2 * at + minus, half_plus - 2 * at + half_minus
-        large = (np.abs(bend) > 0.01 * np.abs(whole)) & (np.abs(bend) > 100 * rounding * size)
-        kink = bool(np.any(large & (np.abs(bend - 4 * half_bend) > 0.2 * np.abs(bend)) & (u != 0)))
-        left, right = 2 * np.vdot(u, at - half_minus), 2 * np.vdot(u, half_plus - at)
-        return cls(u * (4 * half - whole) / 3, rounding * float(np.linalg.norm(u * size)), kink, float(left), float(right))
+        bent = (np.abs(bend) > 0.01 * np.abs(whole)) & (np.abs(bend) > 100 * ROUNDING * size)
+        kink = bool(np.any(bent & (np.abs(bend - 4 * half_bend) > 0.2 * np.abs(bend))))
+        left, right = 2 * float(np.vdot(u, at - half_minus)), 2 * float(np.vdot(u, half_plus - at))
+        return cls(u * (4 * half - whole) / 3, ROUNDING * float(np.linalg.norm(u * size)), kink, left, right)
 
 
 @dataclass
 class Evidence:
-    """Both gradients of one argument, and which elements are wrong; ``numeric`` is NaN where it was not measured."""
+    """Both gradients of one argument, and which of its elements are wrong."""
 
     op: str
     label: str
     analytic: np.ndarray
-    numeric: np.ndarray
-    wrong: np.ndarray
-    kinks: np.ndarray
-    checked: np.ndarray
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]  # of the first input
     output_shape: tuple[int, ...]
-    slopes: dict[int, tuple[float, float]] = field(default_factory=dict)  # to the left and right, at kinks
+    slopes: dict[int, tuple[float, float]] = field(default_factory=dict)  # of wrong elements: to the left and right
     terms: dict[int, np.ndarray] = field(default_factory=dict)  # of wrong elements: what each output contributes
 
-    @classmethod
-    def blank(cls, op: str, argument: Argument, analytic: np.ndarray, inputs: Sequence[Any], outputs: Sequence[Any]) -> Evidence:
-        """Begin with nothing measured."""
-        flags = [np.zeros(analytic.shape, bool) for _ in range(3)]
-        shapes = [x.shape for x in inputs if hasattr(x, "shape")]
-        output_shape = outputs[0].shape if len(outputs) == 1 else (sum(y.numel() for y in outputs),)
-        unknown = np.full(analytic.shape, np.nan)
-        return cls(op, argument.label, analytic, unknown, *flags, shapes[0] if shapes else (), output_shape)
+    def __post_init__(self) -> None:
+        self.numeric = np.full(self.analytic.shape, np.nan)
+        self.checked, self.wrong, self.kinks = (np.zeros(self.analytic.shape, bool) for _ in range(3))
+        self.uses = np.zeros(self.analytic.shape, int)  # how many outputs depend on the element
 
     def add(self, i: int, slope: Slope, step: float) -> None:
-        """Note the slope that a step of one element gave."""
+        """Note the slope that a step of element i (flat) gave."""
         self.numeric.flat[i] = slope.terms.sum() / step
         self.checked.flat[i] = True
+        self.uses.flat[i] = np.count_nonzero(slope.terms)
         self.wrong.flat[i] = not slope.agrees
         if not slope.agrees:
             self.kinks.flat[i] = slope.kink
