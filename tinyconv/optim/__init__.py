@@ -1,0 +1,7 @@
+"""Optimisers and schedules, with PyTorch's names; AlexNetSGD is the paper's own update."""
+
+from tinyconv.optim.adam import Adam, AdamW
+from tinyconv.optim.optimizer import Optimizer
+from tinyconv.optim.rmsprop import RMSprop
+from tinyconv.optim.schedule import LinearWarmup, MultiStepLR, ReduceLROnPlateau, StepLR
+from tinyconv.optim.sgd import SGD, AlexNetSGD
