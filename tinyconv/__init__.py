@@ -27,6 +27,7 @@ from tinyconv.creation import (
     zeros_like,
 )
 from tinyconv.device import backend
+from tinyconv.evaluation import evaluate
 from tinyconv.function import Function, enable_grad, no_grad
 from tinyconv.functional import (
     abs,
@@ -65,6 +66,7 @@ from tinyconv.functional import (
 from tinyconv.gradcheck import GradientError, gradcheck
 from tinyconv.lesson import lesson_step
 from tinyconv.random import manual_seed
+from tinyconv.train import fit
 
 float32, float64 = _np.dtype("float32"), _np.dtype("float64")
 int8, int16, int32, int64 = (_np.dtype(name) for name in ("int8", "int16", "int32", "int64"))

@@ -161,7 +161,10 @@ class Checkpoint:
         self._check(wanted, weights)
         if optimizer is not None:
             state = self._optimizer_state(optimizer)
-            optimizer.load_state_dict(state)
+            try:
+                optimizer.load_state_dict(state)  # all or nothing
+            except (ValueError, TypeError, KeyError) as problem:
+                raise CheckpointError(f"load: {self.path} does not fit the optimizer: {problem}") from None
         model.load_state_dict({key: Tensor(array) for key, array in weights.items()})
 
     def _check(self, wanted: dict[str, np.ndarray], weights: dict[str, np.ndarray]) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 EXIT_CODE = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
 left = False  # whether leave() ended the program: then a lesson's step is not done
+_resume_option: str | None = None
 
 
 class Interrupts:
@@ -51,3 +54,17 @@ def leave() -> None:
     if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
         raise KeyboardInterrupt("training was interrupted; its state is saved")
     raise SystemExit(EXIT_CODE)
+
+
+def offer_resume(option: str) -> None:
+    """Say that this program, run again with ``option``, resumes (a lesson's ``--resume``)."""
+    global _resume_option
+    _resume_option = option
+
+
+def resume_command(file: Path) -> str:
+    """Return what resumes a training whose checkpoint is ``file``."""
+    if _resume_option is None:
+        return f'the same program, with fit(..., resume="{file}")'
+    command = list(sys.orig_argv)
+    return shlex.join(command if _resume_option in command else [*command, _resume_option])

@@ -60,8 +60,6 @@ class Lesson:
         Given by ``--seed``, 0 by default; ``tinyconv.manual_seed`` has been called with it.
     rng : np.random.Generator
         For the step's own draws.
-    resume : bool
-        Whether ``--resume`` was given: pass it to ``tinyconv.fit``.
     name, number : str
         Of the lesson, such as "01_alexnet" and "01".
     """
@@ -74,10 +72,16 @@ class Lesson:
         self.number = numbered.group() if numbered else folder.name
         self.smoke: bool = options.smoke
         self.seed: int = options.seed
-        self.resume: bool = options.resume
+        self._resume: bool = options.resume
         self.rng = random.generator(self.seed, "lesson")
         # A smoke run has a folder of its own: what it trains for a second must not pass for a trained model later.
         self._out = Path(options.out) if options.out else Path(OUTPUT) / self.number / ("smoke" if self.smoke else "")
+
+    @property
+    def resume(self) -> bool:
+        """Whether ``--resume`` was given; a training step passes it to ``tinyconv.fit``, which may then offer it."""
+        interrupt.offer_resume("--resume")
+        return self._resume
 
     @property
     def out(self) -> Path:

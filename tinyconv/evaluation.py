@@ -1,0 +1,131 @@
+"""How good a classifier is on a set of images. See :func:`evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyconv import device
+from tinyconv.function import no_grad
+from tinyconv.functional.loss import cross_entropy
+from tinyconv.tensor import Tensor
+from tinyconv.threads import limited_threads, step_lock
+
+if TYPE_CHECKING:
+    from tinyconv.nn import Module
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+def evaluate(model: Module, loader: Iterable[Any], loss: Loss = cross_entropy) -> dict[str, Any]:
+    """Run the model over all batches in evaluation mode, without recording gradients.
+
+    Parameters
+    ----------
+    model : Module
+        Its mode (training or not, module by module) is afterwards what it was.
+    loader : iterable of (images, labels)
+        Such as a ``DataLoader``, which is started at its first epoch.
+    loss : callable
+        (outputs, labels) -> mean loss of the batch, a scalar Tensor.
+
+    Returns
+    -------
+    dict
+        ``loss``: mean over the images. ``accuracy``: share of images whose largest score is that of their label, in
+        [0, 1]. ``confusion``: int64 array (K, K), row = label, column = largest score. ``images``: how many. The middle
+        two are None where the outputs are no class scores (N, K) with integer labels.
+
+    Raises
+    ------
+    ValueError
+        The loader is empty.
+    """
+    return run(model, loader, loss, lambda: False)
+
+
+def run(model: Module, loader: Iterable[Any], loss: Loss, stop: Callable[[], Any]) -> dict[str, Any]:
+    """Evaluate, as :func:`evaluate` does; an empty dict if ``stop()`` was true before the end."""
+    if hasattr(loader, "start_at"):
+        loader.start_at(0)
+    meter, table = Meter(), None
+    with kept_modes(model), no_grad(), limited_threads():
+        model.eval()
+        for batch in loader:
+            if stop():
+                return {}
+            images, labels = as_tensor(batch[0]), as_tensor(batch[1])
+            with step_lock():
+                outputs = model(images)
+                value = float(loss(outputs, labels).item())
+            counts = confusion(outputs, labels)
+            meter.add(value, labels, counts)
+            if counts is not None:
+                table = counts if table is None else table + counts
+    if meter.images == 0:
+        raise ValueError("evaluate: the loader must give at least one image, got none")
+    return {"loss": meter.loss, "accuracy": meter.accuracy, "confusion": table, "images": meter.images}
+
+
+@dataclass
+class Meter:
+    """Running means over images: of the loss, and of whether the largest score was the label's."""
+
+    images: int = 0
+    total: float = 0.0
+    counted: int = 0
+    right: int = 0
+
+    def add(self, loss: float, labels: Tensor, counts: np.ndarray | None) -> None:
+        """Add a batch: its mean loss, its labels and its :func:`confusion`."""
+        self.images += len(labels)
+        self.total += loss * len(labels)
+        if counts is not None:
+            self.counted += int(counts.sum())
+            self.right += int(np.trace(counts))
+
+    @property
+    def loss(self) -> float:
+        """Mean loss per image."""
+        return self.total / self.images if self.images else float("nan")
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right images in [0, 1]; None if outputs are no class scores."""
+        return self.right / self.counted if self.counted else None
+
+
+def confusion(outputs: Any, labels: Tensor) -> np.ndarray | None:
+    """Return the (K, K) counts of (label, largest score); None unless outputs are scores (N, K) and labels ints (N,).
+
+    Of several outputs the first counts (GoogLeNet's main classifier); labels outside 0..K-1 are passed over
+    (``ignore_index``).
+    """
+    scores = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+    if getattr(scores, "ndim", 0) != 2 or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        return None
+    n, k = scores.shape
+    truth = device.host(labels.data).astype(np.int64)
+    valid = (truth >= 0) & (truth < k)
+    guess = device.host(scores.data).argmax(axis=1) if k else truth
+    return np.bincount(truth[valid] * k + guess[valid], minlength=k * k).reshape(k, k)
+
+
+@contextmanager
+def kept_modes(model: Module) -> Iterator[None]:
+    """Give every module its own ``training`` flag back at the end, whatever was done to it inside."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def as_tensor(value: Any) -> Any:
+    """Return an array as a Tensor, anything else as it is."""
+    return Tensor(value) if isinstance(value, np.ndarray) else value

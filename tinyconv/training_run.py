@@ -1,0 +1,317 @@
+"""One run of training: its steps, its state in a checkpoint, its end. :func:`tinyconv.fit` is the way to use it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinyconv import evaluation, interrupt, random
+from tinyconv.checkpoint import Checkpoint, CheckpointError, save
+from tinyconv.checkpoint_file import pack, plain, unpack
+from tinyconv.evaluation import Loss, Meter, as_tensor
+from tinyconv.history import History, Log, Row
+from tinyconv.progress import CompileNotice, Progress
+from tinyconv.threads import limited_threads, step_lock
+from tinyconv.training_state import Settings, TrainState
+
+if TYPE_CHECKING:
+    from tinyconv.nn import Module
+
+
+class Run:
+    """A training run: the state of :class:`TrainState`, where it is in the data, and what it writes."""
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Any,
+        train_loader: Iterable[Any],
+        test_loader: Iterable[Any] | None,
+        loss: Loss,
+        schedule: Any,
+        callbacks: Sequence[Any],
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        own = {id(p) for p in model.parameters()}
+        if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError(
+                "fit: the optimizer must hold parameters of the model, got none of them; "
+                "make it from model.parameters() of this very model"
+            )
+        self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
+        self.train_loader, self.test_loader = train_loader, test_loader
+        self.settings, self.progress = settings, progress
+        self.on_step = [c.on_step for c in callbacks if hasattr(c, "on_step")]
+        both = [c for c in callbacks if hasattr(c, "on_epoch") or not hasattr(c, "on_step")]
+        self.on_epoch = [c.on_epoch if hasattr(c, "on_epoch") else c for c in both]
+        self.state = TrainState(model, optimizer, History())
+        self.batch = 0  # batches of this epoch that are done
+        self.meter, self.seconds = Meter(), 0.0  # of this epoch
+        self.first = True  # step of this process
+        self.log = Log(None)
+        self.interrupts = interrupt.Interrupts()
+
+    # -------------------------------------------------------------------------------------------------- where to begin
+    def start(self, resume: bool | str | Path) -> None:
+        """Take up the state of a checkpoint, or begin anew; open the log."""
+        file = self.settings.file
+        if resume is True and file is None:
+            raise ValueError("fit: resume=True needs to know where the checkpoint is; give out= or checkpoint=")
+        source = file if resume is True else Path(resume) if resume else None
+        plain(getattr(self.model, "config", None))  # what cannot be saved shall fail now and not after an epoch
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        if source is not None and (source.exists() or resume is not True):
+            self._take_up(source)
+        elif file is not None and file.exists():
+            kept = file.with_name(f"{file.stem}.previous{file.suffix}")
+            os.replace(file, kept)
+            self.progress.say(f"an earlier run's checkpoint is kept as {kept}")
+        if self.settings.folder is not None:
+            done = (len(self.state.history), self.state.step)
+            self.log = Log(self.settings.folder / "train.jsonl", done if self.state.step else None)
+
+    def _take_up(self, source: Path) -> None:
+        checkpoint = Checkpoint.read(source)
+        meta = checkpoint.meta
+        record = meta.get("training")
+        if not isinstance(record, dict):
+            raise CheckpointError(f"fit: resume needs a checkpoint that fit wrote, got {source}, with a model only")
+        wanted, found = self._identity(), record["identity"]
+        differing = [
+            f"{name}: now {value!r}, in the file {found.get(name)!r}"
+            for name, value in wanted.items()
+            if value != found.get(name)
+        ]
+        if differing:
+            raise CheckpointError(
+                f"fit: {source} is of another run ({'; '.join(differing)}); "
+                "resume with the arguments it began with, or start anew with resume=False"
+            )
+        if (self.schedule is None) != (record["schedule"] is None):
+            with_or_without = "with" if self.schedule is None else "without"
+            raise CheckpointError(f"fit: the run in {source} was {with_or_without} a schedule; resume as it was begun")
+        checkpoint.into(self.model, self.optimizer)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(unpack(record["schedule"], checkpoint.arrays))
+        self.state.history.rows[:] = record["history"]
+        self.state.step, self.batch = meta["step"], meta["position"]["batch"]
+        self.state.epoch = meta["position"]["epoch"] + 1
+        self.meter, self.seconds = Meter(**record["meter"]), record["seconds"]
+        done = f"{meta['epoch']} of {self.settings.epochs} epochs, {self.state.step} steps"
+        self.progress.say(f"resuming {source}: {done} are done")
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal in a resumed run."""
+        loader = self.train_loader
+        names = ("batch_size", "shuffle", "drop_last", "seed", "world_size")
+        found = {f"loader's {name}": getattr(loader, name) for name in names if hasattr(loader, name)}
+        if hasattr(loader, "dataset"):
+            found["training images"] = len(loader.dataset)
+        return plain({"seed": self.settings.seed, "optimizer": type(self.optimizer).__name__, **found})
+
+    # ------------------------------------------------------------------------------------------------------- training
+    def train(self) -> History:
+        """Run the epochs that are left."""
+        with self.interrupts, closing(self.log), closing(self.progress), limited_threads(), _seeded(self.settings.seed):
+            self.model.train()
+            while self.state.epoch <= self.settings.epochs and not self.state.stop:
+                self._epoch()
+        self._plot()
+        return self.state.history
+
+    def _epoch(self) -> None:
+        state = self.state
+        steps = len(self.train_loader) if hasattr(self.train_loader, "__len__") else None
+        if steps is None or self.batch < steps:
+            self.progress.epoch(state.epoch, steps, self.batch)
+            for batch in self._batches():
+                self._step(batch)
+                if self.interrupts.requested:
+                    self._leave()
+                if state.stop:
+                    self.save()
+                    return
+                if self.settings.checkpoint_every and state.step % self.settings.checkpoint_every == 0:
+                    self.save()
+        if self.meter.images == 0:
+            raise ValueError(
+                "fit: the training loader must give at least one batch, got none; "
+                "with drop_last=True the batch size must not exceed the number of images"
+            )
+        row = self._evaluated_row()
+        if row is None:
+            self._leave()
+        state.row = row
+        state.history.rows.append(row)
+        self._call_schedule(row)
+        self._call(self.on_epoch)
+        self.log.write("epoch", row)
+        self.progress.end_epoch(row)
+        state.epoch, self.batch, self.meter, self.seconds = state.epoch + 1, 0, Meter(), 0.0
+        self.save()
+        if self.interrupts.requested:
+            self._leave()
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield the epoch's batches from ``self.batch`` on."""
+        loader = self.train_loader
+        if hasattr(loader, "start_at"):
+            loader.start_at(self.state.epoch - 1, self.batch)
+            batches = iter(loader)
+        else:
+            batches = islice(iter(loader), self.batch, None)
+        try:
+            yield from batches
+        finally:
+            if hasattr(batches, "close"):
+                batches.close()  # ends the loader's threads
+
+    def _step(self, batch: Any) -> None:
+        state, began = self.state, time.perf_counter()
+        images, labels = as_tensor(batch[0]), as_tensor(batch[1])
+        samples = getattr(batch, "indices", None)
+        notice = CompileNotice(self.progress) if self.first else nullcontext()
+        with notice, step_lock(), random.training_step(state.step, samples):
+            outputs = self.model(images)
+            loss = self.loss(outputs, labels)
+            state.loss = float(loss.item())
+            if not math.isfinite(state.loss):
+                self._diverged()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        self.first = False
+        state.step, self.batch = state.step + 1, self.batch + 1
+        if self.schedule is not None and self.settings.schedule_per_step:
+            self.schedule.step()
+        self.meter.add(state.loss, labels, evaluation.confusion(outputs, labels))
+        self.seconds += time.perf_counter() - began
+        state.batch, state.outputs = batch, outputs
+        self.progress.step(state.loss)
+        if state.step % self.settings.log_every == 0:
+            row = {"epoch": state.epoch, "step": state.step, "loss": state.loss, "lr": self._lr()}
+            self.log.write("step", row | {"seconds": round(self.seconds, 3)})
+        self._call(self.on_step)
+
+    def _call(self, callbacks: Sequence[Callable[[TrainState], Any]]) -> None:
+        """Run callbacks; a figure made in evaluation mode must not leave dropout off for the next step."""
+        if callbacks:
+            with evaluation.kept_modes(self.model):
+                for callback in callbacks:
+                    callback(self.state)
+
+    def _diverged(self) -> None:
+        lr, file = self._lr(), self.settings.file
+        saved = f" The checkpoint {file} is from before." if file is not None and file.exists() else ""
+        advice = f"lower the learning rate (now {lr:g}; try {lr / 10:g})" if lr else "lower the learning rate"
+        raise FloatingPointError(
+            f"fit: wanted a finite loss, got {self.state.loss} at step {self.state.step + 1} "
+            f"(epoch {self.state.epoch}); {advice}, and see that images and initial weights are finite.{saved}"
+        )
+
+    def _lr(self) -> float | None:
+        lr = self.optimizer.param_groups[0].get("lr")
+        return None if lr is None else float(lr)
+
+    def _evaluated_row(self) -> Row | None:
+        """Return the epoch's row; None if the evaluation was interrupted."""
+        state, meter = self.state, self.meter
+        row: Row = {"epoch": state.epoch, "step": state.step, "lr": self._lr()}
+        row |= {"train_loss": meter.loss, "train_accuracy": meter.accuracy}
+        if self.test_loader is not None:
+            self.progress.evaluating()
+            found = evaluation.run(self.model, self.test_loader, self.loss, lambda: self.interrupts.requested)
+            if not found:
+                return None
+            row |= {"test_loss": found["loss"], "test_accuracy": found["accuracy"]}
+        return row | {"seconds": round(self.seconds, 3)}
+
+    def _call_schedule(self, row: Row) -> None:
+        if self.schedule is None or self.settings.schedule_per_step:
+            return
+        if inspect.signature(self.schedule.step).parameters:  # ReduceLROnPlateau's step(value)
+            name = "accuracy" if getattr(self.schedule, "mode", "min") == "max" else "loss"
+            self.schedule.step(row.get(f"test_{name}", row[f"train_{name}"]))
+        else:
+            self.schedule.step()
+
+    # ------------------------------------------------------------------------------------------------- what is written
+    def save(self) -> None:
+        """Write the checkpoint, if there is a place for it."""
+        file, state = self.settings.file, self.state
+        if file is None:
+            return
+        arrays: dict[str, Any] = {}
+        schedule = None if self.schedule is None else pack(self.schedule.state_dict(), "schedule", arrays)
+        assert not arrays, "a schedule's state holds numbers only"
+        record = {
+            "identity": self._identity(),
+            "epochs": self.settings.epochs,
+            "history": state.history.rows,
+            "meter": asdict(self.meter),
+            "seconds": self.seconds,
+            "schedule": schedule,
+        }
+        save(
+            file, self.model, self.optimizer,
+            classes=getattr(getattr(self.train_loader, "dataset", None), "classes", None),
+            transform=input_transform(self.test_loader),
+            epoch=len(state.history),
+            step=state.step,
+            seed=self.settings.seed,
+            position={"epoch": state.epoch - 1, "batch": self.batch},
+            training=record,
+        )  # fmt: skip
+
+    def _plot(self) -> None:
+        if self.settings.folder is not None and self.state.history.rows:
+            config = getattr(self.model, "config", None) or {}
+            name = config.get("builder", type(self.model).__name__)
+            self.state.history.plot(self.settings.folder / "curves.png", title=f"Training of {name}")
+
+    def _leave(self) -> None:
+        """Save, say how to go on, and end the program."""
+        state, file = self.state, self.settings.file
+        self.save()
+        self.progress.close()
+        where = f"saved as {file}" if file is not None else "nothing is saved: fit was given neither out nor checkpoint"
+        print(f"\nstopped by {self.interrupts.requested} in epoch {state.epoch} after step {state.step}; {where}")
+        if file is not None:
+            print(f"resume with: {self.settings.resume_command or interrupt.resume_command(file)}", flush=True)
+        interrupt.leave()
+
+
+def input_transform(loader: Any) -> dict[str, Any] | None:
+    """Return the description of what a loader's images went through, innermost first; None if it cannot be written."""
+    found: list[Any] = []
+    part = loader
+    while part is not None:
+        if getattr(part, "transform", None) is not None:
+            found.insert(0, part.transform)
+        part = getattr(part, "dataset", None)
+    try:
+        described = [transform.describe() for transform in found]
+    except (AttributeError, TypeError):  # a function of the user's own
+        return None
+    return described[0] if len(described) == 1 else {"kind": "Compose", "transforms": described} if described else None
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Inside, dropout draws by this seed; unnamed draws outside of training steps go on where they were."""
+    before = random._state.seed
+    random._state.seed = seed
+    try:
+        yield
+    finally:
+        random._state.seed = before
