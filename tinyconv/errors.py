@@ -143,3 +143,25 @@ def check_dtype(op: str, dtype: Any) -> np.dtype:
     if found.name not in DTYPES:
         raise TypeError(f"{op}: dtype must be one of {', '.join(DTYPES)}, got {found.name}")
     return found
+
+
+def check_filters(op: str, x: Tensor, weight: Tensor, groups: int, transposed: bool = False) -> None:
+    """Raise unless weight is a bank of filters for the channels of x (N, C, H, W) in this many groups."""
+    channels = x.shape[1]
+    layout = "(C, K // groups, KH, KW)" if transposed else "(K, C // groups, KH, KW)"
+    check_ndim(op, "weight", weight, 4, layout)
+    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)):
+        raise TypeError(f"{op}: groups must be an int, got {groups!r}")
+    if groups < 1 or channels % groups:
+        raise ValueError(f"{op}: groups must divide the {channels} channels of x, got {groups}")
+    if min(weight.shape) < 1:
+        raise ValueError(f"{op}: weight must have at least one filter, channel and pixel, got shape {weight.shape}")
+    if transposed and weight.shape[0] != channels:
+        raise ValueError(f"{op}: weight must be {layout} with C = {channels} as x has, got shape {weight.shape}")
+    if not transposed and weight.shape[1] != channels // groups:
+        raise ValueError(
+            f"{op}: weight must be {layout} with C // groups = {channels} // {groups} = {channels // groups}, "
+            f"got shape {weight.shape}"
+        )
+    if weight.shape[0] % groups:
+        raise ValueError(f"{op}: groups must divide the {weight.shape[0]} filters, got {groups}")

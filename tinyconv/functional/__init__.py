@@ -41,6 +41,7 @@ from tinyconv.functional.arithmetic import (
     sub,
     where,
 )
+from tinyconv.functional.conv import conv2d, conv_transpose2d, fold, unfold
 from tinyconv.functional.indexing import embedding, getitem
 from tinyconv.functional.linear import linear
 from tinyconv.functional.loss import (
