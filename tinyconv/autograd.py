@@ -60,7 +60,7 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Any:
     data = getattr(gradient, "data", gradient)
     if tuple(data.shape) != output.shape:
         raise RuntimeError(f"backward: gradient must have the tensor's shape {output.shape}, got {tuple(data.shape)}")
-    return data.astype(output.dtype, copy=False)
+    return data.astype(output.dtype)  # a copy: the caller's array must not become a leaf's gradient
 
 
 class _Sums:
@@ -133,7 +133,7 @@ def _walk(output: Tensor, gradient: Tensor | None, retain_graph: bool, wanted: l
             if value is not None and i in node.hooks:
                 value = _call_hooks(node.hooks[i], value)
             if keys is not None and (node, i) in keys:
-                captured[node, i] = value
+                captured[node, i] = None if value is None else value.copy()
             grads.append(value)
         if all(g is None for g in grads):
             continue

@@ -29,6 +29,14 @@ class MetaArray(np.ndarray):
         shape = tuple(int(n) for n in shape)
         return super().__new__(cls, shape, np.dtype(dtype), np.zeros(1, dtype), 0, (0,) * len(shape))
 
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> MetaArray:  # type: ignore[override]
+        """Return a MetaArray of another dtype (NumPy's own would allocate)."""
+        return MetaArray(self.shape, dtype)
+
+    def copy(self, order: Any = "C") -> MetaArray:  # type: ignore[override]
+        """Return another MetaArray (NumPy's own would allocate)."""
+        return MetaArray(self.shape, self.dtype)
+
 
 def check_name(device: str) -> str:
     """Return ``device`` if it can be used here, or raise with what to do."""

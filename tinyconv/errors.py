@@ -62,6 +62,13 @@ def check_same(op: str, **tensors: Tensor | None) -> None:
                 f"{op}: {first_name} and {name} must have one dtype, got {first.dtype} and {t.dtype}; "
                 f"convert one with .float() or .double()"
             )
+    check_same_device(op, **dict(given))
+
+
+def check_same_device(op: str, **tensors: Tensor) -> None:
+    """Raise unless all tensors are on one device."""
+    (first_name, first), *others = tensors.items()
+    for name, t in others:
         if t.device != first.device:
             raise RuntimeError(
                 f'{op}: {first_name} and {name} must be on one device, got "{first.device}" and "{t.device}"; '
@@ -74,6 +81,23 @@ def check_shape(op: str, name: str, x: Tensor, shape: tuple[int, ...], why: str 
     check_tensor(op, name, x)
     if tuple(x.shape) != tuple(shape):
         raise ValueError(f"{op}: {name} must have shape {tuple(shape)}{' ' + why if why else ''}, got {x.shape}")
+
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def check_in_place(op: str, x: Tensor, value: Any) -> None:
+    """Raise unless x's memory can hold the result of an operation of x and value."""
+    try:
+        fits = np.broadcast_shapes(np.shape(value), x.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{op}: a value of shape {np.shape(value)} cannot be broadcast to the tensor's shape {x.shape}")
+    kind = "f" if op == "div_" else np.asarray(value).dtype.kind
+    if _RANK.get(kind, 3) > _RANK[x.dtype.kind]:
+        result = {"i": "integer", "u": "integer", "f": "floating"}.get(kind, "no number")
+        raise TypeError(f"{op}: the result is {result} and does not fit into this {x.dtype} tensor; convert it first")
 
 
 def check_window(
@@ -135,13 +159,15 @@ def check_choice(op: str, name: str, value: Any, choices: Sequence[Any]) -> None
 
 
 def check_dtype(op: str, dtype: Any) -> np.dtype:
-    """Return the NumPy dtype, or raise if tinyconv has no kernels for it."""
+    """Return the NumPy dtype (float32 for None), or raise if tinyconv has no kernels for it."""
     try:
-        found = np.dtype(dtype)
+        found = np.dtype(np.float32 if dtype is None else dtype)
     except TypeError:
         raise TypeError(f"{op}: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}") from None
     if found.name not in DTYPES:
         raise TypeError(f"{op}: dtype must be one of {', '.join(DTYPES)}, got {found.name}")
+    if not found.isnative:
+        raise TypeError(f"{op}: bytes must be in this machine's order; convert with array.astype(np.{found.name})")
     return found
 
 

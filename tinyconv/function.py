@@ -39,6 +39,9 @@ class no_grad(ContextDecorator):  # noqa: N801  (PyTorch's name)
     def __exit__(self, *exception: object) -> None:
         mode.recording = self._before.pop()
 
+    def _recreate_cm(self) -> no_grad:
+        return type(self)()  # as a decorator: its own for every call, since threads may call at once
+
 
 class enable_grad(no_grad):  # noqa: N801
     """Inside, operations are recorded again, even within ``no_grad``."""
@@ -66,7 +69,7 @@ class Context:
         return self._saved
 
     def mark_non_differentiable(self, *outputs: int) -> None:
-        """Say that the outputs of these numbers (indices, counts) have no gradient."""
+        """Say that the outputs of these numbers have no gradient (integers and booleans never have one)."""
         self._non_differentiable = outputs
 
 
@@ -216,5 +219,5 @@ class Function:
                     if device.share_memory(array, t.data):
                         node.versions.append((t._version, t._version.value))
         for i, t in enumerate(outputs):
-            if i not in ctx._non_differentiable:
+            if i not in ctx._non_differentiable and t.dtype.kind == "f":
                 t.node, t.output, t.requires_grad = node, i, True

@@ -110,7 +110,7 @@ class Subject:
         """Return the slope of u . outputs when the argument moves along ``scale * d``, per d."""
         values = []
         for factor in (scale, -scale, scale / 2, -scale / 2):
-            argument.tensor.data = argument.start + factor * d
+            argument.tensor.data = np.asarray(argument.start + factor * d)
             values.append(self.forward())
         argument.tensor.data = argument.start
         return Slope.of(self.upstream / scale, self.value, *values)

@@ -40,15 +40,15 @@ class TensorMethods:
     def __rmatmul__(self, other: Any) -> Tensor: return _f().matmul(other, self)
     def __neg__(self) -> Tensor: return _f().neg(self)
     def __abs__(self) -> Tensor: return _f().abs(self)
-    def __eq__(self, other: Any) -> Tensor: return _f().eq(self, other)  # type: ignore[override]
-    def __ne__(self, other: Any) -> Tensor: return _f().ne(self, other)  # type: ignore[override]
+    def __eq__(self, other: Any) -> Any: return False if other is None else _f().eq(self, other)
+    def __ne__(self, other: Any) -> Any: return True if other is None else _f().ne(self, other)
     def __lt__(self, other: Any) -> Tensor: return _f().lt(self, other)
     def __le__(self, other: Any) -> Tensor: return _f().le(self, other)
     def __gt__(self, other: Any) -> Tensor: return _f().gt(self, other)
     def __ge__(self, other: Any) -> Tensor: return _f().ge(self, other)
-    def __and__(self, other: Any) -> Tensor: return _f().logical_and(self, other)
-    def __or__(self, other: Any) -> Tensor: return _f().logical_or(self, other)
-    def __invert__(self) -> Tensor: return _f().logical_not(self)
+    def __and__(self, other: Any) -> Tensor: return _f().logical_and(*_booleans("&", self, other))
+    def __or__(self, other: Any) -> Tensor: return _f().logical_or(*_booleans("|", self, other))
+    def __invert__(self) -> Tensor: return _f().logical_not(*_booleans("~", self))
     def __getitem__(self, key: Any) -> Tensor: return _f().getitem(self, key)
 
     def add(self, other: Any) -> Tensor: return _f().add(self, other)
@@ -86,8 +86,8 @@ class TensorMethods:
     def min(self, dim: int | None = None, keepdim: bool = False) -> Any: return _f().min(self, dim, keepdim)
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor: return _f().argmax(self, dim, keepdim)
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor: return _f().argmin(self, dim, keepdim)
-    def all(self) -> bool: return bool(_f().all(self))
-    def any(self) -> bool: return bool(_f().any(self))
+    def all(self, dim: Dims = None, keepdim: bool = False) -> Tensor: return _f().all(self, dim, keepdim)
+    def any(self, dim: Dims = None, keepdim: bool = False) -> Tensor: return _f().any(self, dim, keepdim)
     def norm(self) -> Tensor: return _f().norm(self)
 
     def reshape(self, *shape: Any) -> Tensor: return _f().reshape(self, shape[0] if _is_shape(shape) else shape)
@@ -115,6 +115,13 @@ class TensorMethods:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))  # type: ignore[arg-type]
+
+
+def _booleans(sign: str, *operands: Any) -> tuple:
+    for x in operands:
+        if not isinstance(x, bool) and getattr(x, "dtype", None) != np.bool_:
+            raise TypeError(f"{sign}: both sides must be bool tensors, as in (x > 0) & (x < 1); there are no bitwise operators")
+    return operands
 
 
 def _is_shape(arguments: tuple) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -119,11 +120,15 @@ class Tensor(TensorMethods):
     def __int__(self) -> int:
         return int(self._single("int"))
 
-    __index__ = __int__
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"index: only an integer tensor can be an index or a count, got {self.dtype}")
+        return int(self)
 
     def _single(self, what: str) -> Any:
         if self.numel() != 1:
-            raise ValueError(f"{what}: only a tensor of one element has a value, got shape {self.shape}; use .all() or .any()")
+            hint = "; use .all() or .any()" if what == "bool" else ""
+            raise ValueError(f"{what}: only a tensor of one element has a value, got shape {self.shape}{hint}")
         return device.host(self.data).reshape(())[()]
 
     # ------------------------------------------------------------------------------------------- leaving the engine
@@ -149,10 +154,17 @@ class Tensor(TensorMethods):
         if self.requires_grad:
             raise BufferError("dlpack: this tensor requires a gradient; export tensor.detach()")
         # Contiguous: importers abort the process on negative strides.
-        return np.ascontiguousarray(device.host(self.data)).__dlpack__(**options)
+        return device.contiguous(device.host(self.data)).__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return device.host(self.data).__dlpack_device__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.node is not None:
+            raise RuntimeError("deepcopy: only a leaf can be copied; use detach().clone()")
+        out = type(self)(self.data.copy(), self.requires_grad)
+        out.grad = copy.deepcopy(self.grad, memo)
+        return out
 
     def __getstate__(self) -> Any:
         raise TypeError("pickle: a Tensor cannot be pickled; save tensor.numpy(), or a model with tinyconv.save")
@@ -197,19 +209,37 @@ class Tensor(TensorMethods):
         return lambda: hooks.remove(hook)
 
     # ---------------------------------------------------------------------------------------------------- in place
-    def _write(self, op: str) -> None:
-        if mode.recording and self.requires_grad:
+    def _writing(self, op: str, value: Any) -> Any:
+        """Check that ``value`` may be written into this tensor, count the write, and return the plain value."""
+        if mode.recording and (self.requires_grad or getattr(value, "requires_grad", False)):
+            which = "this tensor" if self.requires_grad else "the value"
             raise RuntimeError(
-                f"{op}: this tensor requires a gradient and cannot be changed in place; "
+                f"{op}: {which} requires a gradient, and a change in place is not recorded; "
                 "do it under no_grad(), or write x = x + y instead of x += y"
             )
+        if not self.data.flags.writeable:
+            raise RuntimeError(f"{op}: elements of this tensor share memory (expand, or a read-only array); use clone()")
+        if isinstance(value, Tensor):
+            errors.check_same_device(op, self=self, value=value)
+            value = value.data
         self._version.value += 1
+        return value if isinstance(value, (np.ndarray, bool, int, float)) else np.asarray(value)
 
     def _in_place(self, op: str, other: Any) -> Tensor:
-        self._write(op + "_")
-        value = other.data if isinstance(other, Tensor) else other
-        getattr(device.kernels_for(self.data).elementwise, op)(self.data, _cast(op + "_", value, self), self.data)
+        value = self._writing(op + "_", other)
+        errors.check_in_place(op + "_", self, value)
+        getattr(device.kernels_for(self.data).elementwise, op)(self.data, value, self.data)
         return self
+
+    def _assign(self, op: str, key: Any, value: Any) -> None:
+        value, key = self._writing(op, value), plain_key(key, self.device)
+        try:
+            if self.device == "meta":
+                np.broadcast_to(value, self.data[key].shape)
+            else:
+                self.data[key] = value
+        except (IndexError, ValueError) as problem:
+            raise type(problem)(f"{op}: {problem}; the tensor has shape {self.shape}") from None
 
     def add_(self, other: Any) -> Tensor:
         """Add in place."""
@@ -229,8 +259,7 @@ class Tensor(TensorMethods):
 
     def fill_(self, value: float) -> Tensor:
         """Set every element to ``value``."""
-        self._write("fill_")
-        device.kernels_for(self.data).elementwise.fill(self.data, value)
+        device.kernels_for(self.data).elementwise.fill(self.data, self._writing("fill_", value))
         return self
 
     def zero_(self) -> Tensor:
@@ -238,32 +267,22 @@ class Tensor(TensorMethods):
         return self.fill_(0)
 
     def copy_(self, other: Any) -> Tensor:
-        """Copy the elements of ``other``, broadcast to this shape."""
-        self[...] = other
+        """Copy the elements of ``other``, broadcast to this shape and converted to this dtype."""
+        self._assign("copy_", ..., other)
         return self
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._write("setitem")
-        data = value.data if isinstance(value, Tensor) else value
-        self.data[plain_key(key)] = device.host(data) if isinstance(data, np.ndarray) else data
+        self._assign("setitem", key, value)
 
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
 
 
-def plain_key(key: Any) -> Any:
-    """Return an index expression with NumPy arrays in place of its Tensors."""
+def plain_key(key: Any, indexed: str) -> Any:
+    """Return an index expression into a tensor on the device ``indexed``, with NumPy arrays in place of its Tensors."""
     if isinstance(key, tuple):
-        return tuple(plain_key(k) for k in key)
-    return device.host(key.data) if isinstance(key, Tensor) else key
-
-
-def _cast(op: str, value: Any, like: Tensor) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    try:
-        fits = np.broadcast_shapes(value.shape, like.shape) == like.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{op}: a value of shape {value.shape} cannot be broadcast to the tensor's shape {like.shape}")
-    return value.astype(like.dtype, copy=False)
+        return tuple(plain_key(k, indexed) for k in key)
+    if not isinstance(key, Tensor):
+        return key
+    if indexed == key.device == "meta" and key.dtype.kind in "iu":
+        return np.broadcast_to(np.int64(0), key.shape)  # only its shape counts
+    return device.host(key.data)

@@ -7,7 +7,7 @@ from .case import Case, Ints
 
 CASES: list[Case] = []
 for _module in pkgutil.iter_modules(__path__):
-    if _module.name != "case":
+    if _module.name not in ("adapters", "case"):
         CASES += importlib.import_module(f"{__name__}.{_module.name}").CASES
 
 _ids = [case.id for case in CASES]

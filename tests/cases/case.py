@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv.nn import functional
+
+from . import adapters
+
 Shape = tuple[int, ...]
 
 
@@ -27,20 +31,22 @@ class Case:
     Attributes
     ----------
     op : str
-        A function of tinyconv.nn.functional.
+        A function of adapters.py, or else of tinyconv.nn.functional.
     inputs : tuple of shapes, Ints, or None
         The tensors it takes by position; None passes None.
     kwargs : dict
         Its other arguments.
     values : str
         "normal"; "distinct" (a shuffled ramp, so that no two values tie and a numerical gradient stays on one side of
-        every kink); "positive"; "unit" (in (0, 1)); "ties" (few integers); "nan" (some NaNs).
+        every kink); "positive"; "unit" (in (0, 1)); "ties" (few integers); "nan" (some NaNs); "extreme" (up to 1000).
     differentiable : bool
         Whether its gradient is checked numerically (never at ties or NaN, where it is not defined).
     torch : callable, optional
         The oracle ``torch(*tensors, **kwargs)`` where it is not torch.nn.functional's or torch's function of that name.
     parity : bool
         False where PyTorch has no such operation.
+    meta : bool
+        False where the output's shape depends on the elements.
     """
 
     op: str
@@ -51,19 +57,25 @@ class Case:
     torch: Callable[..., Any] | None = None
     parity: bool = True
     cuda: bool = True
+    meta: bool = True
     note: str = ""
 
     @property
     def id(self) -> str:
         """A readable name for pytest."""
-        shapes = ",".join("x".join(map(str, getattr(s, "shape", s) or ("0d",))) if s is not None else "-" for s in self.inputs)
+        shapes = ",".join("-" if s is None else _name(s) for s in self.inputs)
         options = ",".join(f"{k}={v}".replace(" ", "") for k, v in self.kwargs.items())
         return "-".join(part for part in (self.op, shapes, options, self.values, self.note) if part not in ("", "normal"))
 
     @property
     def smooth(self) -> bool:
         """Whether a numerical gradient is meaningful at these inputs."""
-        return self.differentiable and self.values not in ("ties", "nan")
+        return self.differentiable and self.values not in ("ties", "nan", "extreme")
+
+    def __call__(self, *tensors: Any) -> Any:
+        """Run tinyconv's operation on the tensors."""
+        function = getattr(adapters, self.op, None) or getattr(functional, self.op)
+        return function(*tensors, **self.kwargs)
 
     def arrays(self, dtype: Any = np.float64, seed: int = 0) -> list[Any]:
         """Make the inputs: the same numbers in every dtype."""
@@ -81,6 +93,8 @@ class Case:
             flat = rng.integers(-2, 2, size).astype(float)
         elif self.values == "positive":
             flat = rng.uniform(0.5, 2.0, size)
+        elif self.values == "extreme":
+            flat = rng.choice([-1000.0, -30.0, -0.5, 0.0, 0.5, 30.0, 1000.0], size)
         elif self.values == "unit":
             flat = rng.uniform(0.05, 0.95, size)
         else:
@@ -88,3 +102,9 @@ class Case:
             if self.values == "nan":
                 flat[rng.random(size) < 0.2] = np.nan
         return flat.reshape(shape).astype(dtype)
+
+
+def _name(shape: Shape | Ints) -> str:
+    if isinstance(shape, Ints):
+        return "int" + _name(shape.shape)
+    return "x".join(map(str, shape)) or "0d"

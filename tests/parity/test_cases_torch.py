@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import CASES, Case
+from cases import CASES, Case, adapters
 from test_cases import assert_close, run
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinyconv[parity]'")
@@ -17,7 +17,7 @@ def oracle(case: Case) -> Any:
     """Return PyTorch's function."""
     if case.torch is not None:
         return case.torch
-    return getattr(torch.nn.functional, case.op, None) or getattr(torch, case.op)
+    return getattr(adapters, case.op, None) or getattr(torch.nn.functional, case.op, None) or getattr(torch, case.op)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.parity], ids=lambda case: case.id)

@@ -30,21 +30,36 @@ def _shape(a: Any) -> tuple[int, ...]:
 def _out(op: str, x: Any, y: Any, dtype: Any = None) -> Any:
     """Allocate the broadcast result of two operands, one of which may be a Python number."""
     array = x if isinstance(x, np.ndarray) else y
+    return device.empty(array, _broadcast(op, _shape(x), _shape(y)), _promote(x, y) if dtype is None else dtype)
+
+
+def _broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     try:
-        shape = np.broadcast_shapes(_shape(x), _shape(y))
+        return np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ValueError(f"{op}: shapes {_shape(x)} and {_shape(y)} cannot be broadcast together") from None
-    return device.empty(array, shape, _promote(x, y) if dtype is None else dtype)
+        raise ValueError(f"{op}: shapes {' and '.join(map(str, shapes))} cannot be broadcast together") from None
+
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # of kinds of dtypes
+
+
+def _number_dtype(number: float) -> Any:
+    return np.bool_ if isinstance(number, builtins.bool) else np.int64 if isinstance(number, int) else np.float32
 
 
 def _promote(*operands: Any) -> Any:
-    """PyTorch's rule: a float wins over integers whatever its width, and Python numbers take the arrays' dtype."""
-    floats = [a.dtype for a in operands if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
-    if floats:
-        return np.result_type(*floats)
-    if any(isinstance(a, float) for a in operands):
-        return np.float32
-    return np.result_type(*[a.dtype if isinstance(a, np.ndarray) else a for a in operands])
+    """PyTorch's rule: arrays with axes decide, arrays without and then numbers only if of a higher kind.
+
+    The kinds are bool < integers < floats; a float wins over integers whatever their widths.
+    """
+    arrays = [a for a in operands if isinstance(a, np.ndarray)]
+    numbers = [np.dtype(_number_dtype(a)) for a in operands if not isinstance(a, np.ndarray)]
+    result, rank = np.dtype(np.bool_), -1
+    for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
+        highest = max((_RANK[dtype.kind] for dtype in group), default=-1)
+        if highest > rank:
+            result, rank = np.result_type(*[d for d in group if _RANK[d.kind] == highest]), highest
+    return result
 
 
 def _elementwise(like: Any) -> Any:
@@ -60,6 +75,13 @@ def _run(op: str, x: Any, y: Any, dtype: Any = None) -> Any:
 def _map(op: str, x: Any) -> Any:
     out = device.empty(x, x.shape)
     getattr(_elementwise(out), op)(x, out)
+    return out
+
+
+def _choose(condition: Any, x: Any, y: Any, like: Any) -> Any:
+    """Return x where the condition holds and y elsewhere, in an array like ``like``."""
+    out = device.empty(like, like.shape)
+    _elementwise(like).where(condition, x, y, out)
     return out
 
 
@@ -138,20 +160,26 @@ class Pow(Function):
         dx = dexponent = None
         if ctx.needs_input_grad[0]:
             lower = _run("sub", y, 1) if isinstance(y, np.ndarray) else y - 1
-            dx = _sum_to(_run("mul", dy, _run("mul", _run("pow", x, lower), y)), _shape(x))
+            slope = _run("mul", _run("pow", x, lower), y, dy.dtype)
+            # x ** 0 has derivative 0 everywhere, also at 0, where the formula gives inf * 0.
+            constant = _run("eq", y, 0, np.bool_) if isinstance(y, np.ndarray) else y == 0
+            dx = _sum_to(_run("mul", dy, _choose(constant, 0.0, slope, dy)), _shape(x))
         if ctx.needs_input_grad[1]:
-            log = _map("log", x if isinstance(x, np.ndarray) else np.asarray(x, dy.dtype))
-            # 0 ** y has derivative 0 in y, not 0 * log 0.
-            safe = _run("mul", out, log)
-            _elementwise(safe).where(_run("eq", out, 0, np.bool_), 0.0, safe, safe)
-            dexponent = _sum_to(_run("mul", dy, safe), _shape(y))
+            base = x
+            if not isinstance(x, np.ndarray):
+                base = device.empty(dy, ())
+                _elementwise(dy).fill(base, x)
+            slope = _run("mul", out, _map("log", base), dy.dtype)
+            # 0 ** y has derivative 0 in y, not 0 * log 0; below y = 0 it is infinite.
+            flat = _run("logical_and", _run("eq", base, 0, np.bool_), _run("ge", y, 0, np.bool_), np.bool_)
+            dexponent = _sum_to(_run("mul", dy, _choose(flat, 0.0, slope, dy)), _shape(y))
         return dx, dexponent
 
 
 class Maximum(Function):
-    """The larger of x and y; at ties each gets half the gradient, as in PyTorch. NaN wins."""
+    """The larger of x and y; NaN wins. As in PyTorch each gets half the gradient at ties, and all of it at NaN."""
 
-    kernel, strictly = "maximum", "gt"
+    kernel, loses = "maximum", "lt"
 
     @classmethod
     def forward(cls, ctx: Any, x: Any, y: Any) -> Any:
@@ -161,11 +189,11 @@ class Maximum(Function):
     @classmethod
     def backward(cls, ctx: Any, dy: Any) -> Any:
         x, y = ctx.saved
-        half = _run("mul", dy, _run("mul", _run("eq", x, y, np.bool_), 0.5, dy.dtype))
+        half = _run("mul", dy, 0.5)
 
         def share(a: Any, b: Any) -> Any:
-            mine = _run("mul", dy, _run(cls.strictly, a, b, np.bool_), dy.dtype)
-            return _sum_to(_run("add", mine, half), _shape(a))
+            won = _choose(_run("eq", a, b, np.bool_), half, dy, dy)
+            return _sum_to(_choose(_run(cls.loses, a, b, np.bool_), 0.0, won, dy), _shape(a))
 
         return share(x, y) if ctx.needs_input_grad[0] else None, share(y, x) if ctx.needs_input_grad[1] else None
 
@@ -173,7 +201,7 @@ class Maximum(Function):
 class Minimum(Maximum):
     """The smaller of x and y; ties and NaN as in Maximum."""
 
-    kernel, strictly = "minimum", "lt"
+    kernel, loses = "minimum", "gt"
 
 
 class Where(Function):
@@ -183,23 +211,16 @@ class Where(Function):
     def forward(ctx: Any, condition: Any, x: Any, y: Any) -> Any:
         ctx.save(condition)
         ctx.shapes = _shape(x), _shape(y)
-        shape = np.broadcast_shapes(condition.shape, _shape(x), _shape(y))
-        out = device.empty(condition, shape, _promote(x, y))
+        out = device.empty(condition, _broadcast("where", condition.shape, *ctx.shapes), _promote(x, y))
         _elementwise(out).where(condition, x, y, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
         (condition,) = ctx.saved
-        grads = []
-        for i, choose in enumerate(((dy, 0.0), (0.0, dy))):
-            grad = None
-            if ctx.needs_input_grad[i + 1]:
-                grad = device.empty(dy, dy.shape)
-                _elementwise(dy).where(condition, *choose, grad)
-                grad = _sum_to(grad, ctx.shapes[i])
-            grads.append(grad)
-        return None, *grads
+        _, for_x, for_y = ctx.needs_input_grad
+        dx = _sum_to(_choose(condition, dy, 0.0, dy), ctx.shapes[0]) if for_x else None
+        return None, dx, _sum_to(_choose(condition, 0.0, dy, dy), ctx.shapes[1]) if for_y else None
 
 
 class MatMul(Function):
@@ -208,7 +229,7 @@ class MatMul(Function):
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any) -> Any:
         ctx.save(x, y)
-        ctx.lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        ctx.lead = _broadcast("matmul (batch axes)", x.shape[:-2], y.shape[:-2])
         out = device.empty(x, (*ctx.lead, x.shape[-2], y.shape[-1]))
         device.kernels_for(x).matmul.matmul(x, y, out)
         return out
@@ -247,7 +268,10 @@ def _operand(op: str, value: Any, like: Tensor) -> Any:
 def _operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     like = x if isinstance(x, Tensor) else y
     errors.check_tensor(op, "one operand", like)
-    return _operand(op, x, like), _operand(op, y, like)
+    x, y = _operand(op, x, like), _operand(op, y, like)
+    if isinstance(x, Tensor) and isinstance(y, Tensor):
+        errors.check_same_device(op, x=x, y=y)
+    return x, y
 
 
 def add(x: Any, y: Any) -> Tensor:
@@ -319,7 +343,12 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ValueError(f"matmul: wanted (..., M, K) @ (..., K, N), got {x.shape} @ {y.shape}")
     wide, tall = x if x.ndim > 1 else x.unsqueeze(0), y if y.ndim > 1 else y.unsqueeze(1)
-    out = MatMul.apply(wide, tall)
+    if wide.ndim > 2 and tall.ndim == 2:
+        # One large product instead of many, and y's gradient needs no array per batch entry.
+        rows = wide.reshape(int(np.prod(wide.shape[:-1], dtype=int)), wide.shape[-1])
+        out = MatMul.apply(rows, tall).reshape(*wide.shape[:-1], tall.shape[-1])
+    else:
+        out = MatMul.apply(wide, tall)
     out = out if y.ndim > 1 else out.squeeze(-1)
     return out if x.ndim > 1 else out.squeeze(-2 if y.ndim > 1 else -1)
 

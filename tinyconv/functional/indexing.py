@@ -50,7 +50,9 @@ class Embedding(Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Any, index: Any) -> Any:
-        ctx.shape, ctx.index = weight.shape, index
+        index = device.contiguous(index)
+        ctx.shape = weight.shape
+        ctx.save(index)
         out = device.empty(weight, (*index.shape, weight.shape[1]))
         device.kernels_for(weight).index.embedding_forward(device.contiguous(weight), index, out)
         return out
@@ -58,7 +60,7 @@ class Embedding(Function):
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
         dweight = device.empty(dy, ctx.shape)
-        device.kernels_for(dy).index.embedding_backward(device.contiguous(dy), ctx.index, dweight)
+        device.kernels_for(dy).index.embedding_backward(device.contiguous(dy), *ctx.saved, dweight)
         return dweight, None
 
 
@@ -71,20 +73,22 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         An index is out of range, or there are more indices than axes.
     """
     errors.check_tensor("getitem", "x", x)
-    key = plain_key(key)
+    key = plain_key(key, x.device)
     parts = key if isinstance(key, tuple) else (key,)
     if all(isinstance(p, (int, np.integer, slice, type(None), type(...))) and not isinstance(p, bool) for p in parts):
         try:
             return Slice.apply(x, (*parts, ...) if ... not in parts else parts)
         except IndexError as problem:
             raise IndexError(f"getitem: {problem}; the tensor has shape {x.shape}") from None
-    if x.device == "meta":
-        raise RuntimeError('getitem: indexing with arrays needs elements, and a tensor on device "meta" has none')
     try:
-        positions = np.arange(x.numel(), dtype=np.int64).reshape(x.shape)[key]
+        if x.device == "meta":
+            # One byte seen as an array of x's shape: NumPy works out the shape of the result.
+            positions = device.empty(x.data, np.broadcast_to(np.int8(0), x.shape)[key].shape, np.int64)
+        else:
+            positions = np.array(np.arange(x.numel(), dtype=np.int64).reshape(x.shape)[key], order="C")
     except IndexError as problem:
         raise IndexError(f"getitem: {problem}; the tensor has shape {x.shape}") from None
-    return Gather.apply(x, np.ascontiguousarray(positions))
+    return Gather.apply(x, positions)
 
 
 def embedding(index: Tensor, weight: Tensor) -> Tensor:
@@ -104,10 +108,8 @@ def embedding(index: Tensor, weight: Tensor) -> Tensor:
     errors.check_float("embedding", "weight", weight)
     errors.check_tensor("embedding", "index", index)
     errors.check_integer("embedding", "index", index)
-    plain = index.data
     if index.device != "meta":
-        errors.check_range("embedding", "index", plain, weight.shape[0])
-        plain = np.ascontiguousarray(plain, np.int64)
-    return Embedding.apply(weight, plain)
+        errors.check_range("embedding", "index", index.data, weight.shape[0])
+    return Embedding.apply(weight, index.long())
 
 

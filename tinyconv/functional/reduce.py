@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from tinyconv import device, errors
-from tinyconv.functional.arithmetic import _run
 from tinyconv.function import Function
+from tinyconv.functional.arithmetic import _choose, _elementwise, _run
+from tinyconv.functional.indexing import Gather
 from tinyconv.tensor import Tensor
 
 Dims = int | Sequence[int] | None
 
 
 def _axes(op: str, dim: Dims, ndim: int) -> tuple[int, ...]:
-    dims = range(ndim) if dim is None else [dim] if isinstance(dim, (int, np.integer)) else dim
+    dims = range(ndim) if dim is None or dim == () else [dim] if isinstance(dim, (int, np.integer)) else dim
     axes = tuple(errors.check_axis(op, d, ndim) for d in dims)
     if len(set(axes)) != len(axes):
         raise ValueError(f"{op}: dim names an axis twice, got {dim}")
@@ -46,7 +47,7 @@ class Sum(Function):
 
 
 class Extremum(Function):
-    """Largest or smallest element over all axes; ties share the gradient evenly, as in PyTorch's amax."""
+    """Largest or smallest element over all axes; ties (or all NaN) share the gradient evenly, as in PyTorch."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, kernel: str) -> Any:
@@ -58,10 +59,32 @@ class Extremum(Function):
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
         x, out = ctx.saved
-        hit = _run("eq", x, out, np.bool_)
+        nan = device.empty(x, x.shape, np.bool_)
+        _elementwise(x).isnan(x, nan)
+        # Where there is a NaN, the result is NaN and equals nothing.
+        hit = _run("logical_or", _run("eq", x, out, np.bool_), nan, np.bool_)
         count = device.empty(dy, [1] * x.ndim)
         device.kernels_for(dy).reduce.reduce_sum(hit, count, tuple(range(x.ndim)))
         return _run("mul", hit, _run("div", dy, count), dy.dtype), None
+
+
+class Norm(Function):
+    """Square root of the sum of squares; gradient dy x / norm, and 0 where the norm is 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        total = device.empty(x, [1] * x.ndim)
+        device.kernels_for(x).reduce.reduce_sum(_run("mul", x, x), total, tuple(range(x.ndim)))
+        out = device.empty(x, total.shape)
+        _elementwise(x).sqrt(total, out)
+        ctx.save(x, out)
+        return out.reshape(())
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, out = ctx.saved
+        quotient = _run("div", _run("mul", x, dy), out)
+        return _choose(_run("eq", out, 0, np.bool_), 0.0, quotient, x)
 
 
 def sum(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -93,8 +116,10 @@ def std(x: Tensor, dim: Dims = None, correction: int = 1, keepdim: bool = False)
 
 
 def norm(x: Tensor) -> Tensor:
-    """Euclidean norm: sqrt of the sum of squares of all elements."""
-    return (x * x).sum().sqrt()
+    """Euclidean norm: sqrt of the sum of squares of all elements; its gradient at 0 is 0."""
+    errors.check_tensor("norm", "x", x)
+    errors.check_float("norm", "x", x)
+    return Norm.apply(x)
 
 
 def _extremum(op: str, x: Tensor, dim: int | None, keepdim: bool) -> Any:
@@ -148,29 +173,28 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     return _arg("argmin", x, dim, keepdim)
 
 
-def all(x: Tensor) -> Tensor:
-    """Return the bool tensor of whether every element is true (not 0)."""
+def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Return the bool tensor of whether every element (over the axes ``dim``) is true, that is, not 0."""
     errors.check_tensor("all", "x", x)
-    return Tensor(np.asarray(bool(np.all(device.host(x.data)))))
+    return sum(x == 0, _axes("all", dim, x.ndim), keepdim) == 0
 
 
-def any(x: Tensor) -> Tensor:
-    """Return the bool tensor of whether some element is true (not 0)."""
+def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+    """Return the bool tensor of whether some element (over the axes ``dim``) is true, that is, not 0."""
     errors.check_tensor("any", "x", x)
-    return Tensor(np.asarray(bool(np.any(device.host(x.data)))))
+    return sum(x != 0, _axes("any", dim, x.ndim), keepdim) > 0
 
 
 def take_along_dim(x: Tensor, indices: Tensor, dim: int) -> Tensor:
     """Pick x[..., indices[..., j, ...], ...] along one axis; ``indices`` has x's shape but along ``dim``."""
-    from tinyconv.functional.indexing import Gather
-
     errors.check_tensor("take_along_dim", "x", x)
     errors.check_integer("take_along_dim", "indices", indices)
     axis = errors.check_axis("take_along_dim", dim, x.ndim)
-    wanted = (*x.shape[:axis], indices.shape[axis] if indices.ndim == x.ndim else -1, *x.shape[axis + 1 :])
+    along = indices.shape[axis : axis + 1] if indices.ndim == x.ndim else x.shape[axis : axis + 1]
+    wanted = (*x.shape[:axis], *along, *x.shape[axis + 1 :])
     errors.check_shape("take_along_dim", "indices", indices, wanted, f"(x's shape but along dim {axis})")
     if x.device == "meta":
-        return Tensor(device.empty(x.data, indices.shape))
+        return Gather.apply(x, device.empty(x.data, indices.shape, np.int64))
     picked = device.host(indices.data)
     errors.check_range("take_along_dim", "indices", picked, x.shape[axis] if x.ndim else 1)
     flat = np.arange(x.numel(), dtype=np.int64).reshape(x.shape)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyconv import device, errors
 from tinyconv.function import Function
+from tinyconv.functional.arithmetic import _promote, _sum_to
 from tinyconv.functional.indexing import Gather
 from tinyconv.tensor import Tensor
 
@@ -57,8 +58,6 @@ class Expand(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        from tinyconv.functional.arithmetic import _sum_to
-
         return _sum_to(dy, ctx.shape), None
 
 
@@ -70,7 +69,7 @@ class Cat(Function):
         ctx.dim, ctx.sizes = dim, [x.shape[dim] for x in xs]
         shape = list(xs[0].shape)
         shape[dim] = sum(ctx.sizes)
-        out = device.empty(xs[0], shape, np.result_type(*[x.dtype for x in xs]))
+        out = device.empty(xs[0], shape, _promote(*xs))
         for x, piece in zip(xs, _pieces(out, ctx.sizes, dim), strict=True):
             device.kernels_for(out).elementwise.copy(x, piece)
         return out
@@ -286,12 +285,13 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     widths = tuple([(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1])
     if mode == "constant":
         return ZeroPad.apply(x, widths, value)
-    if x.device == "meta":
-        return Tensor(device.empty(x.data, [n + sum(w) for n, w in zip(x.shape, widths, strict=True)]))
     if mode == "reflect" and any(max(w) >= n for w, n in zip(widths, x.shape, strict=True) if sum(w)):
         raise ValueError(f"pad: a reflected border must be smaller than the image, got {tuple(pad)} for shape {x.shape}")
+    if x.device == "meta":
+        sizes = [n + sum(w) for n, w in zip(x.shape, widths, strict=True)]
+        return Gather.apply(x, device.empty(x.data, sizes, np.int64))
     flat = np.arange(x.numel(), dtype=np.int64).reshape(x.shape)
-    return Gather.apply(x, np.ascontiguousarray(np.pad(flat, widths, "edge" if mode == "replicate" else mode)))
+    return Gather.apply(x, np.array(np.pad(flat, widths, "edge" if mode == "replicate" else mode), order="C"))
 
 
 def contiguous(x: Tensor) -> Tensor:

@@ -1,0 +1,72 @@
+"""Arithmetic: every way two shapes broadcast, numbers on either side, ties, NaN; matrix products of every rank."""
+
+from .case import Case, Ints
+
+_PAIRS = [
+    ((3, 4), (3, 4)),
+    ((3, 4), (4,)),
+    ((4,), (3, 4)),
+    ((3, 1), (1, 4)),
+    ((2, 3, 4), (3, 1)),
+    ((3, 1), (2, 3, 4)),
+    ((), (3, 4)),
+    ((2, 1, 4), ()),
+    ((), ()),
+    ((1,), (3, 1, 2)),
+    ((0, 4), (4,)),
+    ((1, 1, 1), (2, 2)),
+]
+_NUMBERS = [("add", 2.5), ("sub", 2), ("mul", -3.0), ("truediv", 4), ("pow", 2), ("pow", 3.0), ("pow", 1)]
+_MATRICES = [
+    ((3, 4), (4, 2)),
+    ((4,), (4,)),
+    ((4,), (4, 3)),
+    ((3, 4), (4,)),
+    ((2, 3, 4), (2, 4, 5)),
+    ((2, 3, 4), (4, 5)),
+    ((3, 4), (2, 4, 5)),
+    ((2, 1, 3, 4), (5, 4, 2)),
+    ((1, 3, 4), (2, 4, 5)),
+    ((4,), (2, 4, 3)),
+    ((2, 3, 4), (4,)),
+    ((0, 3), (3, 2)),
+    ((2, 0), (0, 3)),
+    ((1, 1), (1, 1)),
+]
+
+CASES = [
+    *[Case(op, pair) for op in ("add", "sub", "mul", "maximum", "minimum") for pair in _PAIRS],
+    *[Case(op, pair, values="positive") for op in ("div", "pow") for pair in _PAIRS],
+    Case("div", ((3, 4), (3, 4)), values="ties", note="by zero"),
+    Case("pow", ((40,), (40,)), values="ties", note="zero and negative bases"),
+    *[Case(op, ((6, 5), (6, 5)), values=v) for op in ("maximum", "minimum") for v in ("ties", "nan")],
+    *[Case(op, ((6, 5), (5,)), values="ties") for op in ("maximum", "minimum")],
+    *[Case("with_number", ((3, 4),), {"sign": sign, "number": n}) for sign, n in _NUMBERS],
+    *[Case("number_with", ((3, 4),), {"sign": sign, "number": n}, "positive") for sign, n in _NUMBERS],
+    *[Case("with_number", ((3, 4),), {"sign": "pow", "number": n}, "positive") for n in (0.5, -1.5, -2, 0)],
+    *[Case("with_number", ((3, 4),), {"sign": "pow", "number": n}, "ties") for n in (0, 1, 2, 3.0, -1, 0.5)],
+    *[Case("number_with", ((3, 4),), {"sign": "pow", "number": n}, "ties") for n in (0.0, 1, -2)],
+    *[Case("with_itself", ((3, 4),), {"sign": sign}) for sign in ("add", "sub", "mul")],
+    Case("with_itself", ((3, 4),), {"sign": "pow"}, "positive"),
+    Case("with_itself", ((3, 3),), {"sign": "matmul"}),
+    *[Case(op, (Ints((3, 4), 5, 1), (4,))) for op in ("add", "sub", "mul", "div")],
+    *[Case(op, ((3, 4), Ints((4,), 5, 1))) for op in ("add", "sub", "mul", "div", "pow", "maximum")],
+    *[Case(op, (Ints((3, 4), 5, 1), Ints((4,), 5, 1)), differentiable=False) for op in ("add", "sub", "mul", "div", "pow")],
+    Case("where", (Ints((3, 4), 2), (3, 4), (3, 4))),
+    Case("where", (Ints((3, 4), 2), (4,), ())),
+    Case("where", (Ints((4,), 2), (3, 1), (2, 1, 1))),
+    Case("where", (Ints((3, 4), 2), (3, 4), (3, 4)), values="nan"),
+    *[Case("where_number", (Ints((3, 4), 2), (3, 1)), {"y": y}) for y in (0.0, -2)],
+    *[Case("matmul", pair) for pair in _MATRICES],
+    Case("matmul", (Ints((2, 3), 5), Ints((3, 2), 5)), differentiable=False),
+    *[Case(op, ((6, 5), (5,)), values=v, differentiable=False)
+      for op in ("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or") for v in ("ties", "nan")],
+    *[Case(op, ((6, 5),), values=v, differentiable=False) for op in ("logical_not", "isnan") for v in ("ties", "nan")],
+    Case("linear", ((5, 4), (3, 4), (3,))),
+    Case("linear", ((5, 4), (3, 4), None)),
+    Case("linear", ((4,), (3, 4), (3,))),
+    Case("linear", ((2, 5, 4), (3, 4), (3,))),
+    Case("linear", ((2, 1, 5, 4), (3, 4), None)),
+    Case("linear", ((0, 4), (3, 4), (3,)), note="empty batch"),
+    Case("linear", ((5, 1), (1, 1), (1,))),
+]

@@ -1,0 +1,70 @@
+"""Reshaping, joining, cutting, borders, and indexing with slices, arrays, duplicates and masks."""
+
+from .case import Case, Ints
+
+_X = ((2, 3, 4),)
+_KEYS = [
+    0,
+    -1,
+    (1, 2),
+    (1, 2, -1),
+    slice(1, None),
+    (slice(None), slice(0, 3, 2)),
+    (slice(None), 1, slice(1, 3)),
+    ...,
+    (..., 0),
+    (0, ..., slice(2, 3)),
+    None,
+    (slice(None), None, slice(1, 2)),
+    (slice(5, 9),),
+    [0, 1, 1, 1],
+    (slice(None), [2, 0, 2, 2]),
+    ([0, 1, 0], [2, 2, 2]),
+    (slice(None), [2, 0], slice(1, 3)),
+    (..., [[0, 1], [3, 3]]),
+    [True, False],
+    (0, [1, 1]),
+    [],
+]
+_PADS = [(1, 2), (1, 0, 0, 2), (2, 1, 1, 1)]
+
+CASES = [
+    *[Case("reshape", _X, {"shape": s}) for s in ((6, 4), (-1,), (4, -1, 2), (2, 3, 4), (1, 24, 1))],
+    Case("reshape", ((0, 3),), {"shape": (3, 0)}),
+    Case("reshape", ((),), {"shape": (1, 1)}),
+    Case("reshape", ((1,),), {"shape": ()}),
+    *[Case("flatten", _X, k) for k in ({}, {"start_dim": 1}, {"end_dim": 1}, {"start_dim": -2, "end_dim": -1})],
+    Case("flatten", ((),)),
+    *[Case("squeeze", ((1, 3, 1),), k) for k in ({}, {"dim": 0}, {"dim": 1}, {"dim": -1})],
+    *[Case("unsqueeze", _X, {"dim": d}) for d in (0, 2, 3, -1, -4)],
+    *[Case("permute", _X, {"dims": d}) for d in ((2, 0, 1), (0, 1, 2), (-1, 0, 1))],
+    *[Case("transpose", _X, {"dim0": a, "dim1": b}) for a, b in ((0, 1), (-1, 0), (1, 1))],
+    *[Case("method", ((3, 1),), {"name": "expand", "arguments": s}) for s in ((3, 4), (-1, 2), (2, 3, 5), (3, 1), (2, -1, 2))],
+    Case("method", ((),), {"name": "expand", "arguments": (2, 3)}),
+    *[Case("method", _X, {"name": name}) for name in ("contiguous", "clone")],
+    *[Case("cat", shapes, {"dim": d})
+      for shapes, d in [(((2, 3), (4, 3)), 0), (((2, 3), (2, 1), (2, 0)), -1), (((2, 3),), 1), (((1, 2, 2), (1, 3, 2)), 1)]],
+    Case("cat", (Ints((2, 3), 5), (2, 3)), note="int and float"),
+    *[Case("stack", ((2, 3), (2, 3), (2, 3)), {"dim": d}) for d in (0, 1, -1)],
+    Case("stack", ((), ())),
+    *[Case("split", ((5, 4),), {"size": s, "dim": d}) for s, d in ((2, 0), (4, 1), (7, 0), ([1, 3], 1), ([0, 5], 0))],
+    *[Case("chunk", ((5, 4),), {"chunks": n, "dim": d}) for n, d in ((2, 0), (4, 1), (3, -1), (7, 0))],
+    *[Case("pad", ((2, 2, 3, 4),), {"pad": p, "mode": m})
+      for p in _PADS for m in ("constant", "reflect", "replicate") if len(p) == 4 or m == "constant"],
+    *[Case("pad", ((2, 3, 4),), {"pad": (1, 2), "mode": m}) for m in ("reflect", "replicate")],
+    *[Case("pad", ((2, 3),), {"pad": p, "value": v}) for p in ((0, 0), (1, 0), (0, 2, 1, 1), ()) for v in (0.0, -1.5)],
+    Case("pad", ((0, 2, 3, 4),), {"pad": (1, 1, 1, 1)}, note="empty batch"),
+    *[Case("getitem", _X, {"key": key}) for key in _KEYS],
+    *[Case("getitem", _X, {"key": key}, parity=False) for key in (slice(None, None, -1), (0, slice(3, None, -2)))],
+    Case("getitem_at", (*_X, Ints((5,), 2)), note="duplicates"),
+    Case("getitem_at", (*_X, Ints((2, 2), 2), Ints((2,), 3)), note="broadcast"),
+    Case("getitem_at", (*_X, Ints((), 2)), note="an index without axes"),
+    Case("getitem_at", ((5,), Ints((), 5)), note="one element"),
+    Case("getitem_at", (*_X, Ints((0,), 2)), note="none"),
+    Case("getitem_at", (*_X, Ints((4,), 0, -2)), note="from the end"),
+    Case("getitem_twice", _X, {"first": (slice(None), slice(1, None)), "second": (0, [1, 1])}),
+    Case("getitem_where_positive", _X, values="distinct", meta=False),
+    Case("embedding", (Ints((2, 6), 4), (4, 3)), note="duplicates"),
+    Case("embedding", (Ints((), 4), (4, 3))),
+    Case("embedding", (Ints((0,), 4), (4, 3))),
+]  # fmt: skip
