@@ -1,0 +1,28 @@
+"""The papers' networks, finished: one file per paper. ``names()`` lists them, ``build(name, ...)`` makes one."""
+
+from typing import Any
+
+from tinyconv.models.alexnet import AlexNet, alexnet
+from tinyconv.models.lenet import LeNet5, lenet5
+from tinyconv.models.registry import build as _build
+from tinyconv.nn import Module
+
+_BUILDERS = {"alexnet": alexnet, "lenet5": lenet5}
+
+
+def names() -> list[str]:
+    """Return the names that :func:`build` knows."""
+    return sorted(_BUILDERS)
+
+
+def build(name: str, **arguments: Any) -> Module:
+    """Build a model by name with its builder's arguments, such as ``build("alexnet", variant="torchvision")``.
+
+    Raises
+    ------
+    ValueError
+        There is no such model; the message lists those that there are.
+    TypeError
+        Its builder takes no such argument.
+    """
+    return _build(_BUILDERS, name, arguments)
