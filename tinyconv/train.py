@@ -59,13 +59,12 @@ def fit(
         Evaluated after every epoch.
     schedule : optional
         From :mod:`tinyconv.optim`; its ``step()`` is called after every epoch, or after every optimizer step with
-        ``schedule_per="step"``. ReduceLROnPlateau is given the test loss, or the test accuracy if its mode is "max" (those
-        of training without ``test_loader``).
+        ``schedule_per="step"``. ReduceLROnPlateau is given the test loss, or the test accuracy if its mode is "max"
+        (those of training without ``test_loader``).
     schedule_per : {"epoch", "step"}
     callbacks : sequence
-        Functions ``callback(state)``, called after every epoch with a
-        :class:`tinyconv.training_run.TrainState`; or objects with a method
-        ``on_epoch(state)`` or ``on_step(state)`` or both.
+        Functions ``callback(state)``, called after every epoch with a :class:`tinyconv.training_state.TrainState`; or
+        objects with a method ``on_epoch(state)`` or ``on_step(state)`` or both.
     out : str or Path, optional
         Folder for ``train.jsonl`` (one line per epoch and every ``log_every`` steps), ``curves.png`` and
         ``checkpoint.npz``. Nothing is written without it.

@@ -234,6 +234,7 @@ class Run:
             if not found:
                 return None
             row |= {"test_loss": found["loss"], "test_accuracy": found["accuracy"]}
+            state.evaluation = found
         return row | {"seconds": round(self.seconds, 3)}
 
     def _call_schedule(self, row: Row) -> None:

@@ -45,6 +45,8 @@ class TrainState:
         The last one: ``images, labels = state.batch``.
     outputs
         What the model gave for it.
+    evaluation : dict
+        In ``on_epoch``: what :func:`tinyconv.evaluate` found on the test loader; empty without one.
     row : dict
         In ``on_epoch``: the epoch's row of the history; what is added to it is logged.
     stop : bool
@@ -59,5 +61,6 @@ class TrainState:
     loss: float = math.nan
     batch: Any = None
     outputs: Any = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
     row: Row = field(default_factory=dict)
     stop: bool = False

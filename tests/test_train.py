@@ -1,0 +1,431 @@
+"""fit and evaluate: what is written, what callbacks see, how a run ends and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyconv
+from tinyconv import Tensor, data, evaluate, fit, nn, optim, progress
+from tinyconv.checkpoint import Checkpoint
+from tinyconv.history import History
+from tinyconv.train import cross_entropy
+
+SCRIPT = Path(__file__).with_name("training_script.py")
+ROOT = SCRIPT.parent.parent
+
+
+def run_script(*arguments, script=SCRIPT):
+    """Run the training script in a process of its own, warnings being errors."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-W", "error", str(script), *map(str, arguments)]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+
+
+def blobs(n=60, seed=0):
+    """Three well separated classes of 1 x 2 x 2 images."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    images = rng.normal(0, 0.3, (n, 1, 2, 2)).astype(np.float32)
+    images[np.arange(n), 0, labels // 2, labels % 2] += 2
+    return data.ArrayDataset(images, labels, classes=["a", "b", "c"])
+
+
+def small(seed=0, dropout=0.0):
+    """Return a fresh small model, its optimizer and its loader."""
+    tinyconv.manual_seed(seed)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
+    return model, optim.SGD(model.parameters(), 0.2, momentum=0.9), data.DataLoader(blobs(), 20, shuffle=True)
+
+
+def weights(model):
+    """Return copies of all arrays of the model."""
+    return {key: value.numpy().copy() for key, value in model.state_dict().items()}
+
+
+def assert_same(a, b):
+    """Every array is equal, bit by bit."""
+    assert a.keys() == b.keys()
+    for key in a:
+        assert a[key].tobytes() == b[key].tobytes(), key
+
+
+# ------------------------------------------------------------------------------------------------- exact resume
+def comparable(path):
+    """Return a checkpoint's arrays, and its record without the times."""
+    checkpoint = Checkpoint.read(path)
+    meta = checkpoint.meta
+    meta["training"].pop("seconds")
+    for row in meta["training"]["history"]:
+        row.pop("seconds")
+    return checkpoint.arrays, meta
+
+
+def test_killed_and_resumed_run_ends_bit_identical(tmp_path):
+    """SIGKILL within an epoch, Ctrl-C, SIGTERM at an epoch's end, SIGKILL while saving: nothing is lost or changed."""
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    done = run_script("--out", whole)
+    assert done.returncode == 0, done.stderr
+
+    ends = [("SIGKILL:13", -9), ("SIGINT:28", 130), ("SIGTERM:46", 130), ("SAVING:53", -9)]
+    for death, code in ends:
+        ended = run_script("--out", pieces, "--die", death, *["--resume"] * (death != ends[0][0]))
+        assert ended.returncode == code, ended.stdout + ended.stderr
+    assert run_script("--out", pieces, "--resume").returncode == 0
+
+    arrays, meta = comparable(whole / "checkpoint.npz")
+    found_arrays, found_meta = comparable(pieces / "checkpoint.npz")
+    assert_same(arrays, found_arrays)
+    assert any(key.startswith("optim/") for key in arrays)
+    assert meta == found_meta and meta["epoch"] == 3
+
+    logs = [[json.loads(line) for line in (d / "train.jsonl").read_text().splitlines()] for d in (whole, pieces)]
+    for row in logs[0] + logs[1]:
+        row.pop("seconds")
+    assert logs[0] == logs[1]  # no line twice, none lost
+
+
+def test_interruption_says_what_it_saved_and_how_to_resume(tmp_path):
+    ended = run_script("--out", tmp_path / "a run", "--die", "SIGINT:3")
+    assert ended.returncode == 130
+    assert "stopped by SIGINT in epoch 1 after step 3" in ended.stdout
+    assert "resume with: " in ended.stdout and "a run/checkpoint.npz" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
+    again = run_script("--out", tmp_path / "a run", "--resume", "--die", "SIGTERM:4")
+    assert again.returncode == 130 and "stopped by SIGTERM in epoch 1 after step 4" in again.stdout
+
+
+def test_resume_of_a_finished_run_trains_no_further_but_can_be_prolonged(tmp_path):
+    model, optimizer, loader = small(dropout=0.5)
+    whole = fit(model, loader, optimizer=optimizer, epochs=4, progress=False)
+    model2, optimizer2, loader2 = small(dropout=0.5)
+    fit(model2, loader2, optimizer=optimizer2, epochs=2, out=tmp_path, progress=False)
+    for epochs, expected in ((2, 2), (4, 4)):
+        model3, optimizer3, loader3 = small(seed=1, dropout=0.5)
+        history = fit(
+            model3, loader3, optimizer=optimizer3, epochs=epochs, out=tmp_path, resume=True, progress=False, seed=0
+        )
+        assert len(history) == expected
+    assert_same(weights(model3), weights(model))
+    assert history["train_loss"] == whole["train_loss"]
+
+
+def test_stopped_in_an_epoch_by_a_callback_and_resumed(tmp_path):
+    model, optimizer, loader = small(dropout=0.5)
+    fit(model, loader, optimizer=optimizer, epochs=2, progress=False)
+
+    class Stop:
+        def on_step(self, state):
+            state.stop = state.step == 4
+
+    found, optimizer, loader = small(dropout=0.5)
+    history = fit(found, loader, optimizer=optimizer, epochs=2, callbacks=[Stop()], out=tmp_path, progress=False)
+    assert len(history) == 1
+    found, optimizer, loader = small(dropout=0.5)
+    fit(found, loader, optimizer=optimizer, epochs=2, out=tmp_path, resume=True, progress=False)
+    assert_same(weights(found), weights(model))
+
+
+def test_dropout_depends_on_the_seed_alone_and_not_on_earlier_draws():
+    results = []
+    for seed, draws in ((0, 0), (0, 3), (1, 0)):
+        model, optimizer, loader = small(dropout=0.5)
+        tinyconv.randn(draws)
+        fit(model, loader, optimizer=optimizer, epochs=1, seed=seed, progress=False)
+        results.append(weights(model)["1.weight"])
+    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
+
+
+# --------------------------------------------------------------------------------------------- what is written, printed
+def test_learns_and_writes_log_curves_and_checkpoint(tmp_path):
+    model, optimizer, loader = small()
+    history = fit(
+        model, loader, optimizer=optimizer, epochs=8, test_loader=data.DataLoader(blobs(30, 1), 7), out=tmp_path,
+        progress=False, log_every=4,
+    )  # fmt: skip
+    assert history.last["test_accuracy"] == 1.0 and history["train_loss"][-1] < history["train_loss"][0] / 2
+    assert [row["step"] for row in history] == [3 * e for e in range(1, 9)]
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(4, 25, 4))
+    assert History.read(tmp_path / "train.jsonl").rows == history.rows
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
+    meta = Checkpoint.read(tmp_path / "checkpoint.npz").meta
+    assert (meta["epoch"], meta["step"], meta["classes"]) == (8, 24, ["a", "b", "c"])
+    assert meta["position"] == {"epoch": 8, "batch": 0}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.npz", "curves.png", "train.jsonl"]
+
+
+def test_curves_have_labels_and_a_title():
+    rows = [{"epoch": e, "train_loss": 2.0 / e, "train_accuracy": 0.5, "test_accuracy": 0.4} for e in (1, 2, 3)]
+    figure = History(rows).plot(title="LeNet")
+    assert figure.get_suptitle() == "LeNet"
+    loss, accuracy = figure.axes
+    assert (loss.get_xlabel(), loss.get_ylabel()) == ("Epoch", "Loss")
+    assert accuracy.get_ylabel() == "Accuracy (%)" and list(accuracy.lines[1].get_ydata()) == [40.0] * 3
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "test"]
+
+
+def test_history_columns():
+    history = History([{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0, "test_loss": 3.0}])
+    assert history["test_loss"] == [None, 3.0]
+    with pytest.raises(KeyError, match="wanted one of epoch, test_loss, train_loss, got 'loss'"):
+        history["loss"]
+    assert "epoch 2  loss 1.0000  test loss 3.0000" in repr(history)
+    assert repr(History()) == "History: no epoch yet" and History().last == {}
+
+
+def test_prints_one_line_per_epoch_where_there_is_no_terminal(capsys):
+    model, optimizer, loader = small()
+    fit(model, loader, optimizer=optimizer, epochs=2)
+    captured = capsys.readouterr()
+    assert [line.split("  ")[0] for line in captured.out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert captured.err == ""
+    fit(model, loader, optimizer=optimizer, epochs=1, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_says_when_the_first_step_takes_long(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", 0.05)
+    model, optimizer, loader = small()
+    slow = threading.Event()
+
+    def loss(outputs, labels):
+        slow.wait(0.3)
+        return cross_entropy(outputs, labels)
+
+    fit(model, loader, optimizer=optimizer, epochs=1, loss=loss)
+    assert capsys.readouterr().out.splitlines()[0] == "compiling kernels (once)..."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_shows_a_bar_on_a_terminal(tmp_path):
+    import pty
+    import termios
+
+    text = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom test_train import *\n"
+        "model, optimizer, loader = small()\nfit(model, loader, optimizer=optimizer, epochs=2)\n"
+    )
+    (tmp_path / "bar.py").write_text(text)
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))  # a bar on a terminal without columns is empty
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    environment = {k: v for k, v in os.environ.items() if k != "CI"} | {"PYTHONPATH": path}
+    command = [sys.executable, str(tmp_path / "bar.py"), str(SCRIPT.parent)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment)
+    out = process.communicate(timeout=120)[0].decode()
+    os.set_blocking(master, False)
+    shown = os.read(master, 1 << 16)  # while the slave is open: a hung-up terminal gives nothing
+    os.close(slave), os.close(master)
+    assert process.returncode == 0
+    assert b"epoch 1/2:" in shown
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_an_earlier_run_is_kept(tmp_path, capsys):
+    for _ in range(2):
+        model, optimizer, loader = small()
+        fit(model, loader, optimizer=optimizer, epochs=1, out=tmp_path)
+    assert "an earlier run's checkpoint is kept as" in capsys.readouterr().out
+    assert (tmp_path / "checkpoint.previous.npz").exists()
+    assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 1
+
+
+# -------------------------------------------------------------------------------------------------------- callbacks
+def test_callbacks_see_the_state_and_cannot_leave_dropout_off():
+    seen = []
+
+    class Watch:
+        def on_step(self, state):
+            images, labels = state.batch
+            seen.append((state.epoch, state.step, state.outputs.shape == (len(labels), 3)))
+            state.model.eval()
+
+        def on_epoch(self, state):
+            seen.append(("epoch", state.row["epoch"], state.history.last is state.row))
+            state.row["extra"] = 7
+
+    model, optimizer, loader = small(dropout=0.5)
+    epochs = []
+    history = fit(model, loader, optimizer=optimizer, epochs=2, callbacks=[Watch(), lambda s: epochs.append(s.epoch)],
+                  progress=False)  # fmt: skip
+    assert seen[:4] == [(1, 1, True), (1, 2, True), (1, 3, True), ("epoch", 1, True)]
+    assert epochs == [1, 2] and history["extra"] == [7, 7]
+    assert model.training
+    plain, optimizer, loader = small(dropout=0.5)
+    fit(plain, loader, optimizer=optimizer, epochs=2, progress=False)
+    assert_same(weights(plain), weights(model))
+
+
+def test_a_callback_ends_training_after_an_epoch(tmp_path):
+    model, optimizer, loader = small()
+
+    def enough(state):
+        state.stop = state.epoch == 2
+
+    assert len(fit(model, loader, optimizer=optimizer, epochs=9, callbacks=[enough], progress=False, out=tmp_path)) == 2
+    assert Checkpoint.read(tmp_path / "checkpoint.npz").meta["epoch"] == 2
+
+
+def test_schedules_by_epoch_by_step_and_by_the_measured_value():
+    model, optimizer, loader = small()
+    schedule = optim.StepLR(optimizer, 1, 0.5)
+    history = fit(model, loader, optimizer=optimizer, epochs=3, schedule=schedule, progress=False)
+    assert history["lr"] == [0.2, 0.1, 0.05]
+    schedule = optim.StepLR(optimizer, 3, 0.1)
+    fit(model, loader, optimizer=optimizer, epochs=2, schedule=schedule, schedule_per="step", progress=False)
+    assert schedule.last_epoch == 6
+    values = []
+    for mode, name in (("min", "test_loss"), ("max", "test_accuracy")):
+        plateau = optim.ReduceLROnPlateau(optimizer, mode=mode)
+        plateau_step, values = plateau.step, []
+
+        def step(value, plateau_step=plateau_step, values=values):
+            values.append(value)
+            plateau_step(value)
+
+        plateau.step = step
+        test = data.DataLoader(blobs(30, 1), 7)
+        history = fit(model, loader, optimizer=optimizer, epochs=2, test_loader=test, schedule=plateau, progress=False)
+        assert values == history[name]
+
+
+def test_takes_batches_from_any_sequence(tmp_path):
+    dataset = blobs()
+    batches = [(dataset.images[i : i + 20], dataset.labels[i : i + 20]) for i in (0, 20, 40)]
+    model, optimizer, _ = small()
+    fit(model, batches, optimizer=optimizer, epochs=2, progress=False)
+
+    class Stop:
+        def on_step(self, state):
+            state.stop = state.step == 4
+
+    found, optimizer, _ = small()
+    fit(found, batches, optimizer=optimizer, epochs=2, progress=False, out=tmp_path, callbacks=[Stop()])
+    found, optimizer, _ = small()
+    fit(found, batches, optimizer=optimizer, epochs=2, progress=False, out=tmp_path, resume=True)
+    assert_same(weights(found), weights(model))
+
+
+# ----------------------------------------------------------------------------------------------------- bad arguments
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_names_the_step_and_the_rate(value, tmp_path):
+    model, optimizer, loader = small()
+    calls = iter([1.0, 1.0, 1.0, 1.0, value])
+
+    def loss(outputs, labels):
+        return cross_entropy(outputs, labels) * next(calls)
+
+    message = r"got (nan|inf) at step 5 \(epoch 2\); lower the learning rate \(now 0.2; try 0.02\)"
+    with pytest.raises(FloatingPointError, match=message):
+        fit(model, loader, optimizer=optimizer, epochs=9, loss=loss, out=tmp_path, progress=False)
+    assert all(np.isfinite(a).all() for a in weights(model).values())
+    assert Checkpoint.read(tmp_path / "checkpoint.npz").meta["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"epochs": 0}, "epochs must be an int of at least 1, got 0"),
+        ({"epochs": 1.5}, "epochs must be an int of at least 1, got 1.5"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be an int of at least 1"),
+        ({"resume": True}, "resume=True needs to know where the checkpoint is; give out= or checkpoint="),
+        ({"schedule_per": "batch"}, "schedule_per must be one of 'epoch', 'step', got 'batch'"),
+        ({"train_loader": []}, "training loader must give at least one batch, got none"),
+    ],
+)
+def test_bad_arguments(change, error):
+    model, optimizer, loader = small()
+    arguments = {"train_loader": loader, "optimizer": optimizer, "epochs": 1, "progress": False} | change
+    with pytest.raises(ValueError, match=re.escape(error)):
+        fit(model, **arguments)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    model, _, loader = small()
+    _, optimizer, _ = small()
+    with pytest.raises(ValueError, match="the optimizer must hold parameters of the model, got none of them"):
+        fit(model, loader, optimizer=optimizer, epochs=1)
+
+
+def test_resume_refuses_another_run_and_touches_nothing(tmp_path):
+    model, optimizer, loader = small()
+    fit(model, loader, optimizer=optimizer, epochs=1, out=tmp_path, progress=False)
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+
+    def refused(match, loader=loader, make=optim.SGD, **more):
+        model, _, _ = small(seed=2)
+        kept = weights(model)
+        with pytest.raises(ValueError, match=match):
+            fit(model, loader, optimizer=make(model.parameters(), 0.2), epochs=2, out=tmp_path, progress=False, **more)
+        assert_same(kept, weights(model))
+        assert (tmp_path / "checkpoint.npz").read_bytes() == before
+
+    refused("seed: now 5, in the file 0", resume=True, seed=5)
+    tens = data.DataLoader(blobs(), 10, shuffle=True)
+    refused("batch_size: now 10, in the file 20", resume=True, seed=0, loader=tens)
+    refused("optimizer: now 'RMSprop', in the file 'SGD'", resume=True, seed=0, make=optim.RMSprop)
+    tinyconv.save(tmp_path / "model.npz", model)
+    refused("with a model only", resume=tmp_path / "model.npz")
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*nowhere.npz"):
+        fit(model, loader, optimizer=optimizer, epochs=2, resume=tmp_path / "nowhere.npz")
+
+
+def test_the_handlers_of_signals_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    model, optimizer, loader = small()
+    fit(model, loader, optimizer=optimizer, epochs=1, progress=False)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# ---------------------------------------------------------------------------------------------------------- evaluate
+class Table(nn.Module):
+    """Scores looked up by the first pixel."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = np.asarray(scores, np.float32)
+        self.drop = nn.Dropout(0.9)
+
+    def forward(self, x):
+        return self.drop(Tensor(self.scores[x.numpy()[:, 0, 0, 0].astype(int)]))
+
+
+def test_evaluate_counts_by_hand():
+    # images 0..4; largest scores: classes 0, 1, 1, 2, 0; labels 0, 1, 2, 2, 1
+    scores = np.log([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.25, 0.25, 0.5], [0.9, 0.05, 0.05]])
+    images = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)
+    model = Table(scores)
+    found = evaluate(model, data.DataLoader(data.ArrayDataset(images, [0, 1, 2, 2, 1]), 2))
+    assert found["confusion"].tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
+    assert found["accuracy"] == 3 / 5 and found["images"] == 5
+    assert found["loss"] == pytest.approx(-np.log([0.8, 0.5, 0.3, 0.5, 0.05]).mean(), rel=1e-6)
+    assert model.training and model.drop.training
+
+
+def test_evaluate_keeps_modes_and_starts_the_loader_at_its_beginning():
+    model, _, loader = small()
+    model[3].eval()
+    list(loader)
+    first, second = evaluate(model, loader), evaluate(model, loader)
+    assert first["loss"] == second["loss"]
+    assert [module.training for module in model.modules()].count(False) == 1
+
+
+def test_evaluate_of_a_regression_and_of_nothing():
+    model, _, loader = small()
+    images = np.zeros((4, 1, 2, 2), np.float32)
+    batches = [(images, np.ones((4, 3), np.float32))]
+    found = evaluate(model, batches, loss=lambda y, t: ((y - t) * (y - t)).mean())
+    assert found["accuracy"] is None and found["confusion"] is None and found["loss"] > 0
+    with pytest.raises(ValueError, match="must give at least one image"):
+        evaluate(model, [])

@@ -1,0 +1,111 @@
+"""What ``tinyconv train`` does where the command line says nothing: one table of settings, and of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv import data, optim
+from tinyconv.cli.names import UsageError, choose
+from tinyconv.data.dataset import shuffled
+from tinyconv.random import generator
+
+
+@dataclass
+class Recipe:
+    """How a network is trained: optimizer and its options, images per step, epochs."""
+
+    batch_size: int
+    epochs: int
+    lr: float
+    optimizer: Callable[..., Any] = optim.SGD
+    options: dict[str, Any] = field(default_factory=lambda: {"momentum": 0.9, "weight_decay": 5e-4})
+
+
+# The rates are those of the lessons' small networks; the papers' own are in the lessons.
+RECIPES = {
+    "lenet5": Recipe(batch_size=64, epochs=5, lr=0.02, options={"momentum": 0.9}),
+    "alexnet": Recipe(batch_size=64, epochs=8, lr=0.01, optimizer=optim.AlexNetSGD),
+}
+OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)
+DATA = ("fashion", "mnist", "digits", "shapes")
+_TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+_PROBED = 512  # training images from which the mean and deviation of the channels are estimated
+
+
+@dataclass
+class Source:
+    """Training and test images, and whether their mirror images are as good (digits' are not)."""
+
+    name: str
+    train: Any
+    test: Any
+    mirror: bool
+    photographs: bool = False
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the labels."""
+        return self.train.classes
+
+
+def open_data(name: str) -> Source:
+    """Return a bundled data set, or the images of a folder (``train/`` and ``test/``, or split 4 : 1)."""
+    bundled = {"fashion": data.fashion_mnist, "mnist": data.mnist, "digits": data.digits}
+    if name in bundled:
+        return Source(name, bundled[name]("train"), bundled[name]("test"), name == "fashion")
+    if name == "shapes":
+        return Source(name, data.shapes10(4000, 32, seed=0), data.shapes10(1000, 32, seed=1), True)
+    folder = Path(name)
+    if not folder.is_dir():
+        choose("data set", name, DATA, ", or a folder with one sub-folder per class")
+    parts = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
+    train = next((parts[part] for part in _TRAIN if part in parts), None)
+    test = next((parts[part] for part in _TEST if part in parts), None)
+    if train is not None and test is not None:
+        first = data.ImageFolder(train)
+        return Source(folder.resolve().name, first, data.ImageFolder(test, classes=first.classes), True, True)
+    if train is not None or test is not None:
+        missing = "test/ beside train/" if test is None else "train/ beside test/"
+        raise UsageError(f"{folder} has no folder {missing}; add it, or give the folder of classes to have it split")
+    whole = data.ImageFolder(folder)
+    if len(whole) < 5:
+        raise UsageError(f"{folder} holds {len(whole)} images; at least 5 are needed to split off a test set")
+    first, second = data.random_split(whole, [0.8, 0.2])  # by a fixed seed: the test set is the same in every run
+    return Source(folder.resolve().name, first, second, True, True)
+
+
+def views(source: Source, input_shape: tuple[int, int, int]) -> tuple[Any, Any]:
+    """Return the transforms (training, test) that make the source's images into a network's input."""
+    _, height, width = input_shape
+    if source.photographs:
+        # The papers' 256 and 224: the short side is an eighth longer than the crop.
+        fit: list[Any] = [data.Resize(round(max(height, width) * 256 / 224))]
+        train, test = [*fit, data.RandomCrop((height, width))], [*fit, data.CenterCrop((height, width))]
+    else:
+        train = test = _to_size(source.train[0][0].shape[1:], (height, width))
+    normalise = _normalise(source.train, data.Compose(test))
+    mirror = [data.RandomMirror()] if source.mirror else []
+    return data.Compose([*train, *mirror, normalise]), data.Compose([*test, normalise])
+
+
+def _to_size(have: tuple[int, ...], want: tuple[int, int]) -> list[Any]:
+    """Return what makes small images of one size into another: a border of up to 4 pixels, else a new size."""
+    missing = [w - h for h, w in zip(have, want, strict=True)]
+    if not any(missing):
+        return []
+    if all(0 <= m <= 8 and m % 2 == 0 for m in missing):  # LeCun 1998: 28 pixels in the middle of 32
+        return [data.Pad((missing[0] // 2, missing[1] // 2))]
+    return [data.Resize(want)]
+
+
+def _normalise(dataset: Any, view: Any) -> Any:
+    """Return the transform that gives every channel mean 0 and deviation 1, estimated on some training images."""
+    chosen = shuffled(len(dataset), generator(0, "probe"))[:_PROBED]
+    images = np.stack([view(dataset[int(i)][0], None) for i in chosen])
+    mean, std = images.mean((0, 2, 3), np.float64), images.std((0, 2, 3), np.float64)
+    return data.Normalize(tuple(np.round(mean, 4)), tuple(np.round(np.maximum(std, 1e-2), 4)))

@@ -1,0 +1,47 @@
+"""``tinyconv summary``: a network's layers, output shapes, parameters and multiply-adds, without allocating it."""
+
+from __future__ import annotations
+
+import argparse
+
+from tinyconv.cli.names import UsageError, choose
+
+HELP = """print a network's layers, output shapes, parameters and multiply-adds
+
+examples:
+  tinyconv summary alexnet                          the paper's network, 1000 classes
+  tinyconv summary alexnet --variant torchvision    another variant
+  tinyconv summary alexnet --scale lesson --num-classes 10
+
+No memory is allocated for the weights, so a network of any size is described at once."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("name", metavar="NAME", help="of the network, such as alexnet")
+    parser.add_argument("--variant", help="of the network, such as paper or torchvision")
+    parser.add_argument("--scale", choices=("paper", "lesson"), help="as in the paper, or small enough for a laptop")
+    parser.add_argument("--num-classes", type=int, metavar="K", help="how many outputs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table."""
+    from tinyconv import models, summary
+
+    name = choose("model", options.name, models.names())
+    given = {key: getattr(options, key) for key in ("variant", "scale", "num_classes")}
+    given = {key: value for key, value in given.items() if value is not None}
+    print(summary(build(name, **given, device="meta")))
+    return 0
+
+
+def build(name: str, **arguments: object) -> object:
+    """Return ``models.build(name, ...)``; UsageError if the builder knows no such argument."""
+    from tinyconv import models
+
+    try:
+        return models.build(name, **arguments)
+    except TypeError as problem:
+        if "unexpected keyword" not in str(problem):
+            raise
+        raise UsageError(f"{name}: {problem}") from None

@@ -1,0 +1,124 @@
+"""``tinyconv train``: train a network on bundled images or on a folder of yours."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from tinyconv.cli.names import UsageError, choose
+
+HELP = """train a network on bundled images or on a folder of yours
+
+examples:
+  tinyconv train lenet5 --data mnist
+  tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first
+  tinyconv train alexnet --data fashion --out runs/first --resume     go on after Ctrl-C
+  tinyconv train alexnet --data photos/                               photos/train/cat/1.jpg, photos/test/dog/2.jpg, ...
+
+--data: fashion, mnist, digits, shapes (all bundled), or a folder: train/ and test/ with one sub-folder per class, or
+only the sub-folders (a fifth is then set aside for testing). The run is written to --out: checkpoint.npz, train.jsonl
+(one line per epoch) and curves.png."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="a network's name, such as lenet5 or alexnet")
+    parser.add_argument("--data", metavar="DATA", required=True, help="fashion, mnist, digits, shapes, or a folder")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images, in all")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    parser.add_argument("--lr", type=float, metavar="X", help="learning rate, per step")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order, augmentation, dropout (0)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (./tinyconv-output/train/MODEL-DATA)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--smoke", action="store_true", help="64 images, one epoch: only show that it works")
+    parser.add_argument("--scale", choices=("lesson", "paper"), default="lesson", help="size of the network (lesson)")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that prepare images")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, print where the result is, and what the network confuses most."""
+    import tinyconv
+    from tinyconv import data, models
+    from tinyconv.cli import recipes
+
+    name = choose("model", options.model, models.names())
+    for option, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
+        value = getattr(options, option)
+        if value is not None and value < least:
+            raise UsageError(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
+    if options.lr is not None and not 0 < options.lr < float("inf"):
+        raise UsageError(f"--lr must be a positive number, got {options.lr}")
+    source, recipe = recipes.open_data(options.data), recipes.RECIPES.get(name, recipes.OTHER)
+    epochs = options.epochs or (1 if options.smoke else recipe.epochs)
+    batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
+
+    tinyconv.manual_seed(options.seed)
+    model = _build(name, len(source.classes), source.train[0][0].shape[0], options.scale)
+    train_view, test_view = recipes.views(source, model.input_shape)
+    workers = (2 if source.photographs else 0) if options.workers is None else options.workers
+    train, test = (_first(part, 64 if options.smoke else None) for part in (source.train, source.test))
+    loader = data.DataLoader(
+        train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view
+    )
+    test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
+    optimizer = recipe.optimizer(list(model.parameters()), lr=options.lr or recipe.lr, **recipe.options)
+
+    folder = Path(options.out or Path("tinyconv-output", "train", f"{name}-{source.name}"))
+    print(f"data:  {source.name}, {len(train)} training and {len(test)} test images of {len(source.classes)} classes")
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print(f"model: {name}, {options.scale} scale, input {model.input_shape}, {count:,} parameters")
+    print(f"run:   {epochs} epochs, {batch_size} images per step, {optimizer}, seed {options.seed}", flush=True)
+    last: dict[str, Any] = {}
+    tinyconv.fit(
+        model, loader, optimizer=optimizer, epochs=epochs, test_loader=test_loader, out=folder, resume=options.resume,
+        seed=options.seed, callbacks=[lambda state: last.update(state.evaluation)],
+        resume_command=_resume_command(options.arguments),
+    )  # fmt: skip
+    for file in ("checkpoint.npz", "curves.png", "train.jsonl"):
+        print(f"wrote {folder / file}")
+    if last.get("confusion") is not None:
+        print(_most_confused(last["confusion"], source.classes))
+    print(f"next: tinyconv predict IMAGE --weights {shlex.quote(str(folder / 'checkpoint.npz'))}")
+    return 0
+
+
+def _build(name: str, classes: int, channels: int, scale: str) -> Any:
+    """Return the network, with as many of these arguments as its builder takes."""
+    from tinyconv import models
+
+    wanted = {"num_classes": classes, "in_channels": channels, "scale": scale}
+    takes = inspect.signature(getattr(models, name)).parameters
+    model = models.build(name, **{key: value for key, value in wanted.items() if key in takes})
+    if model.input_shape[0] != channels:
+        raise UsageError(f"{name} takes images of {model.input_shape[0]} channels, these have {channels}")
+    return model
+
+
+def _first(dataset: Any, count: int | None) -> Any:
+    """Return a part of the dataset, spread over it; all of it for None."""
+    from tinyconv import data
+
+    if count is None or len(dataset) <= count:
+        return dataset
+    return data.Subset(dataset, [i * len(dataset) // count for i in range(count)])
+
+
+def _resume_command(arguments: list[str]) -> str:
+    program = ["tinyconv"] if Path(sys.argv[0]).stem == "tinyconv" else [sys.executable, "-m", "tinyconv"]
+    return shlex.join([*program, *arguments, *["--resume"] * ("--resume" not in arguments)])
+
+
+def _most_confused(confusion: Any, classes: list[str]) -> str:
+    """Return a sentence on the largest entry off the diagonal."""
+    import numpy as np
+
+    wrong = confusion - np.diag(np.diag(confusion))
+    label, guess = np.unravel_index(wrong.argmax(), wrong.shape)
+    if not wrong.any():
+        return "every test image is right"
+    share = 100 * wrong[label, guess] / confusion[label].sum()
+    return f"most confused: {share:.0f} % of {classes[label]!r} are taken for {classes[guess]!r}"
