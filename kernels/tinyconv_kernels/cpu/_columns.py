@@ -31,10 +31,10 @@ def image_to_columns(first_plane, last_plane, x, cols, x_shape, out, kernel, str
                 for oh in range(OH):
                     h = oh * stride[0] + i * dilation[0] - padding[0]
                     inside = 0 <= h < H
-                    pixel = u64((plane * H + h) * W + first * stride[1] + w)
                     for ow in range(u64(first if inside else OW)):
                         cols[at + ow] = zero
                     if inside:
+                        pixel = u64((plane * H + h) * W + first * stride[1] + w)
                         for ow in range(u64(last - first)):
                             cols[at + u64(first) + ow] = x[pixel + ow * u64(stride[1])]
                         for ow in range(u64(last), u64(OW)):

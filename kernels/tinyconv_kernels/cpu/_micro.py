@@ -102,7 +102,8 @@ def outer_tile(a, a_at, a_stride, rows, b, b_at, b_row, c, c_at, c_stride, depth
         at = int(c_at) + r * int(c_stride)
         total = c[at : at + width].copy() if accumulate else np.zeros(width, c.dtype)
         for k in range(int(depth)):
-            total += a[row + k] * b[int(b_at) + int(b_row[k]) :][:width]
+            with np.errstate(all="ignore"):
+                total += a[row + k] * b[int(b_at) + int(b_row[k]) :][:width]
         c[at : at + width] = total
 
 
@@ -114,7 +115,8 @@ def dot_tile(a, a_at, b, b_at, stride, length, c, c_at):
     for r in range(DOT_ROWS):
         for s in range(DOT_COLS):
             i, j = int(a_at) + r * int(stride), int(b_at) + s * int(stride)
-            c[int(c_at) + r * DOT_COLS + s] += np.dot(a[i : i + int(length)], b[j : j + int(length)])
+            with np.errstate(all="ignore"):
+                c[int(c_at) + r * DOT_COLS + s] += np.dot(a[i : i + int(length)], b[j : j + int(length)])
 
 
 def copy_vectors(src, src_at, dst, dst_at, length):

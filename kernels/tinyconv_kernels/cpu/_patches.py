@@ -178,10 +178,11 @@ def fill_window(x, shape, step, axis_h, axis_w, first_slot, slots, c0, c1, windo
 @njit(cache=True, error_model="numpy")
 def pack_columns(window, shifts, runs, n_runs, cols, stride):
     """cols[r, q] = window[shifts[r] + slot of position q]: im2col of one tile, from the window."""
+    first_slot = runs[0, SLOT]
     for r in range(shifts.size):
-        src, dst = shifts[r] - u64(runs[0, SLOT]), u64(r * stride)
         for run in range(n_runs):
-            copy_vectors(window, src + u64(runs[run, SLOT]), cols, dst + u64(runs[run, COLUMN]), u64(runs[run, LENGTH]))
+            src = shifts[r] + u64(runs[run, SLOT] - first_slot)
+            copy_vectors(window, src, cols, u64(r * stride + runs[run, COLUMN]), u64(runs[run, LENGTH]))
 
 
 @njit(cache=True, error_model="numpy")
