@@ -100,6 +100,9 @@ class Flatten(Module):
     def forward(self, x: Tensor) -> Tensor:
         return functional.flatten(x, self.start_dim, self.end_dim)
 
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
 
 class ZeroPad2d(Module):
     """See :func:`tinyconv.functional.pad`; ``padding`` in pixels: one number, or (left, right, top, bottom)."""
