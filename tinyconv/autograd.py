@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinyconv import device
+import numpy as np
+
+from tinyconv import device, errors
 from tinyconv.function import Node, no_grad
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Any:
         seed = device.empty(output.data, output.shape)
         device.kernels_for(seed).elementwise.fill(seed, 1)
         return seed
-    data = getattr(gradient, "data", gradient)
+    data = getattr(gradient, "data", None) if hasattr(gradient, "requires_grad") else np.asarray(gradient)
     if tuple(data.shape) != output.shape:
         raise RuntimeError(f"backward: gradient must have the tensor's shape {output.shape}, got {tuple(data.shape)}")
     return data.astype(output.dtype)  # a copy: the caller's array must not become a leaf's gradient
@@ -105,6 +107,8 @@ def _call_hooks(hooks: Sequence[Any], value: Any) -> Any:
     for hook in hooks:
         replaced = hook(Tensor(value))
         if replaced is not None:
+            if tuple(replaced.shape) != value.shape:
+                raise RuntimeError(f"register_hook: a hook must return shape {value.shape}, got {tuple(replaced.shape)}")
             value = replaced.data
     return value
 

@@ -6,6 +6,7 @@ them: a network runs on ``meta`` to learn its output shapes without allocating o
 
 from __future__ import annotations
 
+import functools
 import importlib
 import types
 from collections.abc import Iterator, Sequence
@@ -145,6 +146,7 @@ def kernels_for(array: np.ndarray) -> Any:
     return _chosen[-1] if _chosen else _backend("cpu")
 
 
+@functools.cache
 def _backend(name: str) -> Any:
     return importlib.import_module(f"tinyconv_kernels.{name}")
 

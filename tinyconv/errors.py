@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tinyconv.tensor import Tensor
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+_NATIVE = frozenset(np.dtype(name) for name in DTYPES)
 
 
 def pair(op: str, name: str, value: int | Sequence[int], minimum: int = 0) -> tuple[int, int]:
@@ -161,6 +162,8 @@ def check_choice(op: str, name: str, value: Any, choices: Sequence[Any]) -> None
 def check_dtype(op: str, dtype: Any) -> np.dtype:
     """Return the NumPy dtype (float32 for None), or raise if tinyconv has no kernels for it."""
     try:
+        if dtype in _NATIVE:
+            return dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
         found = np.dtype(np.float32 if dtype is None else dtype)
     except TypeError:
         raise TypeError(f"{op}: dtype must be one of {', '.join(DTYPES)}, got {dtype!r}") from None

@@ -53,6 +53,8 @@ def _promote(*operands: Any) -> Any:
     The kinds are bool < integers < floats; a float wins over integers whatever their widths.
     """
     arrays = [a for a in operands if isinstance(a, np.ndarray)]
+    if all(a.dtype == arrays[0].dtype for a in arrays) and (len(arrays) == len(operands) or arrays[0].dtype.kind == "f"):
+        return arrays[0].dtype
     numbers = [np.dtype(_number_dtype(a)) for a in operands if not isinstance(a, np.ndarray)]
     result, rank = np.dtype(np.bool_), -1
     for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
