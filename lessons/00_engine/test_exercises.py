@@ -320,10 +320,11 @@ KERNELS = (
 
 
 def train_on_digits(epochs):
-    """Train a net of two convolutions on 480 of the 8x8 digits; return the losses and the accuracy on 160 others."""
-    digits = data.digits("train")
-    images, labels = tinyconv.tensor(digits.images[:640] / np.float32(16)), tinyconv.tensor(digits.labels[:640])
-    rng = np.random.default_rng(1)
+    """Train a net of two convolutions on 480 of the 8 x 8 digits; return the losses and the accuracy on 160 others."""
+    digits, test = data.digits("train"), np.arange(640) % 4 == 0
+    images, labels = digits.images[:640] / np.float32(16), digits.labels[:640]
+    train_images, train_labels = images[~test], labels[~test]
+    rng = np.random.default_rng(2)
     shapes = [(8, 1, 3, 3), (8,), (16, 8, 3, 3), (16,), (10, 64), (10,)]
     weights = []
     for shape in shapes:
@@ -335,16 +336,17 @@ def train_on_digits(epochs):
         x = F.max_pool2d(F.relu(F.conv2d(x, weights[2], weights[3], padding=1)), 3, 2, 1)
         return F.linear(x.flatten(1), weights[4], weights[5])
 
-    losses = []
+    losses, velocities = [], [np.zeros(shape, np.float32) for shape in shapes]
     for first in range(0, 480 * epochs, 32):
         batch = slice(first % 480, first % 480 + 32)
-        loss = F.cross_entropy(network(images[batch]), labels[batch])
+        loss = F.cross_entropy(network(tinyconv.tensor(train_images[batch])), tinyconv.tensor(train_labels[batch]))
         losses.append(loss.item())
-        for w, gradient in zip(weights, tinyconv.grad(loss, weights), strict=True):
-            w.data -= 0.2 * gradient.data
+        for w, v, gradient in zip(weights, velocities, tinyconv.grad(loss, weights), strict=True):
+            v[...] = 0.9 * v - 0.05 * gradient.data
+            w.data += v
     with tinyconv.no_grad():
-        right = network(images[480:]).argmax(1) == labels[480:]
-    return losses, right.float().mean().item()
+        right = network(tinyconv.tensor(images[test])).numpy().argmax(1) == labels[test]
+    return losses, right.mean()
 
 
 @task(9, points=3, minutes=40, difficulty=3)
@@ -356,4 +358,4 @@ def test_task_0_9_a_network_learns_on_your_kernels():
         losses, accuracy = train_on_digits(epochs=4)
     expected, _ = train_on_digits(epochs=1)
     np.testing.assert_allclose(losses[:10], expected[:10], rtol=1e-3)
-    assert accuracy > 0.85, f"{accuracy:.0%} of the test digits recognised"
+    assert accuracy > 0.8, f"{accuracy:.0%} of the test digits recognised"

@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = ROOT / "lessons"
+slow = pytest.mark.slow
 _REGION = re.compile(
     r"^(?P<indent>[ \t]*)# TASK (?P<task>\d+\.\d+)\n[ \t]*# BEGIN SOLUTION\n(?P<body>.*?)^[ \t]*# END SOLUTION\n",
     re.MULTILINE | re.DOTALL,
@@ -108,9 +109,9 @@ def run_variant(lesson: Path, source: str, only: str | None = None, first_failur
         copy.mkdir()
         (copy / "exercises.py").write_text(source, "utf-8")
         (copy / "test_exercises.py").write_text((lesson / "test_exercises.py").read_text("utf-8"), "utf-8")
-        options = (
-            f"-c {ROOT / 'setup.cfg'} --rootdir {folder} -q --tb=line -p no:cacheprovider -p tinyconv.pytest_plugin"
-        )
+        # No assertion rewriting and no garbage collection between the runs: there are dozens of them.
+        plugins = "-p no:cacheprovider -p no:unraisableexception -p tinyconv.pytest_plugin"
+        options = f"-c {ROOT / 'setup.cfg'} --rootdir {folder} -q --tb=line --assert=plain {plugins}"
         try:
             pytest.main([*options.split(), *["-x"][: int(first_failure)], str(copy)], plugins=[recorder])
         finally:
@@ -200,28 +201,34 @@ class ExerciseProof:
             if inspect.isfunction(function) and name in kernels and not name.startswith("_"):
                 assert inspect.signature(function) == inspect.signature(kernels[name]), name
 
+    @slow
     def test_the_solution_passes(self, proof: dict[str, Any]) -> None:
         assert {name: t["message"] for name, t in proof["solution"].items() if t["outcome"] != "passed"} == {}
 
+    @slow
     def test_every_task_has_tests(self, proof: dict[str, Any]) -> None:
         assert {t["task"] for t in proof["solution"].values()} - {None} == {task for task, _ in solutions(self.source)}
 
+    @slow
     def test_the_skeleton_fails_exactly_the_tasks_tests(self, proof: dict[str, Any]) -> None:
         for name, t in proof["skeleton"].items():
             assert t["outcome"] == ("passed" if t["task"] is None else "failed"), name
             if t["task"]:
                 assert t["message"].startswith("NotImplementedError: task "), f"{name}: {t['message']}"
 
+    @slow
     def test_a_task_missing_alone_is_named_by_its_tests(self, proof: dict[str, Any]) -> None:
         for task, tests in proof["stripped"].items():
             for name, t in tests.items():
                 if t["task"] == task:
                     assert t["message"].startswith(f"NotImplementedError: task {task}:"), f"{name}: {t['message']}"
 
+    @slow
     def test_every_task_has_three_mutants(self, proof: dict[str, Any]) -> None:
         for task in {task for task, _ in solutions(self.source)}:
             assert sum(m["task"] == task for m in proof["mutants"]) >= 3, task
 
+    @slow
     def test_every_mutant_is_caught_by_its_tasks_tests(self, proof: dict[str, Any]) -> None:
         assert [f"{m['task']} {m['title']}" for m in proof["mutants"] if not m["caught"]] == []
 
