@@ -162,17 +162,21 @@ class Lesson:
         short : str
             What ``train`` does and how long it takes, for the line that is printed: "2 epochs of 2,000 images, 20 s".
         """
-        from tinyconv.checkpoint import load_into, save
+        from tinyconv.checkpoint import Checkpoint, CheckpointError, save
 
-        step = self._training_step()
+        step, model = self._training_step(), build()
         full, brief = self.checkpoint(name), self.out / f"{name}-short.npz"
-        found = next((path for path in (full, brief) if path.exists()), None)
-        model = build()
-        if found is not None:
-            meta = load_into(model, found)
-            epoch = f", {meta['epoch']} epochs" if meta.get("epoch") else ""
-            how = epoch if found == full else f": {short}; run {step} for the full training"
-            print(f"model: {found}{how}")
+        found = [Checkpoint.read(path) for path in (full, brief) if path.exists()]
+        # A training that was interrupted in its first epoch has left a file, but no trained model.
+        found = [checkpoint for checkpoint in found if checkpoint.meta.get("epoch") != 0]
+        if found:
+            path, meta = found[0].path, found[0].meta
+            try:
+                found[0].into(model)
+            except CheckpointError as problem:
+                raise CheckpointError(f"{problem}. If the lesson has changed since, delete {path}") from None
+            epochs = f", {meta['epoch']} epochs" if "epoch" in meta else ""
+            print(f"model: {path}{epochs}" if path == full else f"model: {path}: {short}; {step} trains in full")
         else:
             print(f"model: no {full} yet ({step} makes it), so now {short}", flush=True)
             train(model)

@@ -17,18 +17,19 @@ from tinyconv.random import generator
 
 @dataclass
 class Recipe:
-    """How a network is trained: optimizer and its options, images per step, epochs."""
+    """How a network is trained: optimizer and its options, images per step, epochs; what its builder is told."""
 
     batch_size: int
     epochs: int
     lr: float
     optimizer: Callable[..., Any] = optim.SGD
     options: dict[str, Any] = field(default_factory=lambda: {"momentum": 0.9, "weight_decay": 5e-4})
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 # The rates are those of the lessons' small networks; the papers' own are in the lessons.
 RECIPES = {
-    "lenet5": Recipe(batch_size=64, epochs=5, lr=0.02, options={"momentum": 0.9}),
+    "lenet5": Recipe(batch_size=64, epochs=5, lr=0.02, options={"momentum": 0.9}, arguments={"output": "scores"}),
     "alexnet": Recipe(batch_size=64, epochs=8, lr=0.01, optimizer=optim.AlexNetSGD),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
 
     tinyconv.manual_seed(options.seed)
-    model = _build(name, len(source.classes), source.train[0][0].shape[0], options.scale)
+    model = _build(name, recipe.arguments, len(source.classes), source.train[0][0].shape[0], options.scale)
     train_view, test_view = recipes.views(source, model.input_shape)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
     train, test = (_first(part, 64 if options.smoke else None) for part in (source.train, source.test))
@@ -67,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
     test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
     optimizer = recipe.optimizer(list(model.parameters()), lr=options.lr or recipe.lr, **recipe.options)
 
-    folder = Path(options.out or Path("tinyconv-output", "train", f"{name}-{source.name}"))
+    # A smoke run has a folder of its own, so as not to put its second of training in the place of a trained model.
+    default = Path("tinyconv-output", "train", f"{name}-{source.name}{'-smoke' if options.smoke else ''}")
+    folder = Path(options.out or default)
     print(f"data:  {source.name}, {len(train)} training and {len(test)} test images of {len(source.classes)} classes")
     count = sum(parameter.numel() for parameter in model.parameters())
     print(f"model: {name}, {options.scale} scale, input {model.input_shape}, {count:,} parameters")
@@ -86,13 +88,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _build(name: str, classes: int, channels: int, scale: str) -> Any:
+def _build(name: str, arguments: dict[str, Any], classes: int, channels: int, scale: str) -> Any:
     """Return the network, with as many of these arguments as its builder takes."""
     from tinyconv import models
 
     wanted = {"num_classes": classes, "in_channels": channels, "scale": scale}
     takes = inspect.signature(getattr(models, name)).parameters
-    model = models.build(name, **{key: value for key, value in wanted.items() if key in takes})
+    model = models.build(name, **arguments, **{key: value for key, value in wanted.items() if key in takes})
     if model.input_shape[0] != channels:
         raise UsageError(f"{name} takes images of {model.input_shape[0]} channels, these have {channels}")
     return model
