@@ -1,0 +1,53 @@
+"""What must hold of every lesson's step scripts, without running them. See :class:`StepFiles`."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tinyconv.lesson import read_header, steps_of
+
+LESSONS = Path(__file__).resolve().parents[2] / "lessons"
+
+
+class StepFiles:
+    """Derive a class ``Test...`` from it and set ``lesson``, the lesson's folder in ``lessons/``."""
+
+    lesson: str
+
+    @property
+    def folder(self) -> Path:
+        """The lesson's folder."""
+        return LESSONS / self.lesson
+
+    @property
+    def steps(self) -> list[Path]:
+        """The steps, in order."""
+        return steps_of(self.folder)
+
+    def test_every_step_says_minutes_needs_and_next(self) -> None:
+        assert self.steps
+        for step in self.steps:
+            header = read_header(step)
+            assert header.title != step.stem, step.name
+            assert header.minutes, step.name
+            assert header.needs, step.name
+            assert (self.folder / header.next).is_file(), f"{step.name}: next is {header.next!r}"
+
+    def test_every_step_leads_to_the_one_after_it(self) -> None:
+        for step, after in zip(self.steps, self.steps[1:], strict=False):
+            assert read_header(step).next == after.name, step.name
+
+    def test_every_step_has_20_to_150_lines(self) -> None:
+        assert {s.name: n for s in self.steps if not 20 <= (n := len(s.read_text("utf-8").splitlines())) <= 150} == {}
+
+    def test_every_step_begins_with_lesson_step_and_ends_with_the_next(self) -> None:
+        for step in self.steps:
+            tree = ast.parse(step.read_text("utf-8"))
+            first = next(node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom)))
+            assert ast.unparse(first) == "lesson = tinyconv.lesson_step(__name__)", step.name
+            assert ast.unparse(tree.body[-1]).startswith("lesson.next("), step.name
+
+    def test_the_readme_lists_every_step(self) -> None:
+        text = (self.folder / "README.md").read_text("utf-8")
+        assert [step.name for step in self.steps if step.name not in text] == []
