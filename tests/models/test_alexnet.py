@@ -99,6 +99,57 @@ def test_dropout_halves_outputs_when_testing() -> None:
     np.testing.assert_array_equal(modern.dropout6(x).numpy(), x.numpy())
 
 
+def test_ingredients() -> None:
+    model = alexnet(device="meta")
+    for norm in (model.norm1, model.norm2):
+        assert (norm.size, norm.alpha, norm.beta, norm.k, norm.alpha_over_size) == (5, 1e-4, 0.75, 2.0, False)
+    for pool in (model.pool1, model.pool2, model.pool5):
+        assert (pool.kernel_size, pool.stride, pool.padding) == (3, 2, 0)
+    for drop in (model.dropout6, model.dropout7):
+        assert (drop.p, drop.inverted) == (0.5, False)
+    lesson = alexnet(10, scale="lesson", device="meta")
+    assert [name for name, _ in lesson.named_children()] == [name for name, _ in model.named_children()]
+    assert [lesson.get_submodule(f"conv{n}").groups for n in range(1, 6)] == [1, 2, 1, 2, 2]
+
+
+def in_torch(model: AlexNet, x: Any, parameters: dict[str, Any]) -> Any:
+    """The same network, in evaluation mode, of PyTorch's functions."""
+    import torch.nn.functional as T
+
+    for name, layer in model.named_children():
+        own = [parameters[f"{name}.{key}"] for key, _ in layer.named_parameters()]
+        if isinstance(layer, nn.Conv2d):
+            x = T.conv2d(x, *own, layer.stride, layer.padding, groups=layer.groups)
+        elif isinstance(layer, nn.Linear):
+            x = T.linear(x, *own)
+        elif isinstance(layer, nn.LocalResponseNorm):
+            x = T.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)
+        elif isinstance(layer, nn.Dropout):
+            x = x if layer.inverted else x * 0.5
+        else:
+            plain = {"relu": T.relu, "pool": lambda x: T.max_pool2d(x, 3, 2), "flat": lambda x: x.flatten(1)}
+            x = plain[name[:4]](x) if name != "avgpool" else T.adaptive_avg_pool2d(x, 6)
+    return x
+
+
+@pytest.mark.parametrize("variant", ["paper", "ungrouped", "torchvision"])
+def test_outputs_and_gradients_equal_torch(variant: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinyconv[parity]'")
+    model = alexnet(7, variant=variant, width=0.1, image_size=99, dtype=tinyconv.float64).eval()
+    model.apply(lambda m: tinyconv.nn.init.kaiming_normal_(m.weight) if hasattr(m, "weight") else None)
+    x, labels = np.random.default_rng(0).standard_normal((3, 3, 99, 99)), np.array([6, 0, 3])
+    theirs = {k: torch.tensor(v.numpy().copy(), requires_grad=True) for k, v in model.state_dict().items()}
+    wanted = in_torch(model, torch.tensor(x), theirs)
+    found = model(Tensor(x))
+    np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-11)
+    F.cross_entropy(found, Tensor(labels)).backward()
+    torch.nn.functional.cross_entropy(wanted, torch.tensor(labels)).backward()
+    for name, p in model.named_parameters():
+        other = theirs[name].grad.numpy()
+        assert np.abs(other).max() > 0, name
+        np.testing.assert_allclose(p.grad.numpy(), other, rtol=1e-8, atol=1e-10 * np.abs(other).max(), err_msg=name)
+
+
 # --------------------------------------------------------------------------------------------------------- two towers
 
 
