@@ -73,6 +73,8 @@ def alexnet(
     scale : str
         "paper", or "lesson": every ingredient at a size that trains on a laptop in a minute. It deviates in its initial
         weights, too: N(0, 2 / fan_in) (He et al. 2015) and biases 0, since 0.01 is made for the paper's fan-ins.
+        AlexNetSGD with lr 0.05, a tenth of it in the last quarter, batches of 64 and 8 epochs over 10,000 images of
+        Fashion-MNIST gave a test accuracy of 0.868.
     width : float
         Factor of all filters and hidden units (rounded to even numbers, for the groups).
 
