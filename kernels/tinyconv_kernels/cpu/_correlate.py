@@ -36,8 +36,9 @@ from tinyconv_kernels.cpu._patches import (
     window_stride,
 )
 
-# A tile is TILE columns wide and about DEPTH patch elements deep. 240 is a multiple of every OUTER_VECTORS * lanes, and
-# an odd number of cache lines, which spreads rows evenly.
+# A tile is TILE columns wide and about DEPTH patch elements deep, from a window of at most WINDOW slots (unless one
+# channel needs more): the second-level cache holds it. 240 is a multiple of every OUTER_VECTORS * lanes, and an odd
+# number of cache lines, which spreads rows evenly.
 TILE = 240
 DEPTH = 256
 WINDOW = 1 << 15
@@ -141,7 +142,7 @@ def correlate(
                 at, jump = u64(((runs[run, IMAGE] * K + k) * H + h) * W + w), u64(dst_step[1])
                 q = u64((m - m0) * TILE + runs[run, COLUMN])
                 for e in range(u64(runs[run, LENGTH])):
-                    value = tile[q + e] + add
+                    value = tile[q + e] + add  # a NaN is not < 0, and stays
                     dst[at + e * jump] = dst.dtype.type(0) if relu and value < 0 else value
 
 
@@ -166,8 +167,8 @@ def correlate_weight(
     lanes = VECTOR_BYTES // x.itemsize
     stride = window_stride(WIDE, axis_h, axis_w, True, lanes)
     window = np.zeros(min(C, COLUMNS // taps + 2) * axis_h[PLANES] * axis_w[PLANES] * stride, x.dtype)
-    cols = np.zeros(COLUMNS * WIDE + lanes, x.dtype)
-    grads = np.zeros(ROWS * WIDE + lanes, x.dtype)
+    cols = np.zeros(min(COLUMNS, -(-depth // DOT_COLS) * DOT_COLS) * WIDE + lanes, x.dtype)
+    grads = np.zeros(min(ROWS, -(-rows // DOT_ROWS) * DOT_ROWS) * WIDE + lanes, x.dtype)
     shifts = np.empty(COLUMNS, np.uint64)
     runs = np.empty((WIDE, RUN_FIELDS), np.int64)
     room = -(-DOT_ROWS * DOT_COLS // lanes) * lanes  # what dot_tile writes

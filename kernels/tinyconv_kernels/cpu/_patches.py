@@ -20,11 +20,12 @@ from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._micro import copy_vectors
 
-# An axis (height or width) is a table with one row per phase of the result (cpu/conv.py explains phases): pixels
-# start, start + step, ... of the result, ``COUNT`` of them; how many taps, and how many in the phases before; slots
-# per row; lowest and highest offset; how many planes. Then for each plane its first pixel, for each tap its plane,
-# for each tap its offset.
+# An axis (height or width) is a table of int64 with one row per phase of the result (cpu/conv.py explains phases):
+# its pixels are START, START + step, ..., COUNT of them; it has so many TAPS, the phases BEFORE it so many; slots per
+# row (PITCH); lowest and highest offset; how many PLANES. Behind come four lists, which `entry` reads: for each plane
+# its FIRST_PIXEL; for each tap its PLANE, its OFFSET in slots, and its index in the filter (TAP).
 START, COUNT, TAPS, BEFORE, PITCH, LOW, HIGH, PLANES, LISTS = range(9)
+FIRST_PIXEL, PLANE, OFFSET, TAP = range(4)
 # Columns of the table of runs, a run being positions in one row: first column, length, slot, image, u, v.
 COLUMN, LENGTH, SLOT, IMAGE, ROW, FIRST = range(6)
 RUN_FIELDS = 6
@@ -72,6 +73,12 @@ def transposed_axis(size, out, kernel, stride, padding, dilation):
 
 
 @njit(cache=True, error_model="numpy")
+def entry(axis, which, i):
+    """Entry i of one of the lists of an axis."""
+    return axis[LISTS + which * ((axis.size - LISTS) // 4) + i]
+
+
+@njit(cache=True, error_model="numpy")
 def find_runs(first, count, axis_h, axis_w, dense, runs):
     """Fill ``runs`` with the rows that ``count`` columns of a tile touch; returns (how many, slots from first to last).
 
@@ -110,7 +117,9 @@ def window_stride(columns, axis_h, axis_w, dense, room):
     slots = columns
     if dense:
         U, V = max(1, axis_h[COUNT]), max(1, axis_w[COUNT])
-        slots = (columns // V + 2) * axis_w[PITCH] + (columns // (U * V) + 1) * (axis_h[PITCH] - U) * axis_w[PITCH]
+        # the gaps that may lie between: after each row, and after each image
+        slots += (columns // V + 1) * (axis_w[PITCH] - V)
+        slots += (columns // (U * V) + 1) * (axis_h[PITCH] - U) * axis_w[PITCH]
     return window_length(slots, axis_h, axis_w) + room
 
 
@@ -121,13 +130,11 @@ def fill_shifts(axis_h, axis_w, first, stride, shifts):
     The window begins with the channel of element ``first``, and has ``stride`` slots per plane.
     """
     KH, KW = axis_h[TAPS], axis_w[TAPS]
-    widest_h, widest_w = (axis_h.size - LISTS) // 4, (axis_w.size - LISTS) // 4
     c = 0
     i, j = divmod(first % (KH * KW), KW)
     for r in range(shifts.size):
-        plane = (c * axis_h[PLANES] + axis_h[LISTS + widest_h + i]) * axis_w[PLANES] + axis_w[LISTS + widest_w + j]
-        down = axis_h[LISTS + 2 * widest_h + i] - axis_h[LOW]
-        right = axis_w[LISTS + 2 * widest_w + j] - axis_w[LOW]
+        plane = (c * axis_h[PLANES] + entry(axis_h, PLANE, i)) * axis_w[PLANES] + entry(axis_w, PLANE, j)
+        down, right = entry(axis_h, OFFSET, i) - axis_h[LOW], entry(axis_w, OFFSET, j) - axis_w[LOW]
         shifts[r] = u64(plane * stride + down * axis_w[PITCH] + right)
         j += 1
         if j == KW:
@@ -148,9 +155,9 @@ def fill_window(x, shape, step, axis_h, axis_w, first_slot, slots, c0, c1, windo
     plane = 0
     for c in range(c0, c1):
         for plane_h in range(axis_h[PLANES]):
-            h0 = axis_h[LISTS + plane_h]
+            h0 = entry(axis_h, FIRST_PIXEL, plane_h)
             for plane_w in range(axis_w[PLANES]):
-                w0 = axis_w[LISTS + plane_w]
+                w0 = entry(axis_w, FIRST_PIXEL, plane_w)
                 wide = min((W - w0 + step[1] - 1) // step[1], axis_w[COUNT] + axis_w[HIGH])
                 base = plane * stride
                 plane += 1
@@ -212,11 +219,10 @@ def pack_planes(dy, shape, k0, k1, first, count, rows, stride):
 def sort_filters(weight, axes_h, axes_w, groups, result):
     """Copy weight (K, C, KH, KW) in the order phase, group, channel, filter, taps of the phase: as rows of a matrix."""
     K, C = weight.shape[0] // groups, weight.shape[1]
-    list_h, list_w = LISTS + 3 * ((axes_h.shape[1] - LISTS) // 4), LISTS + 3 * ((axes_w.shape[1] - LISTS) // 4)
     begin = 0
-    for a_h in range(len(axes_h)):
-        for a_w in range(len(axes_w)):
-            KH, KW = axes_h[a_h, TAPS], axes_w[a_w, TAPS]
+    for axis_h in axes_h:
+        for axis_w in axes_w:
+            KH, KW = axis_h[TAPS], axis_w[TAPS]
             for group in range(groups):
                 for c0 in range(0, C, 16):  # few channels at a time: their rows stay in the cache over all filters
                     for k in range(K):
@@ -224,7 +230,7 @@ def sort_filters(weight, axes_h, axes_w, groups, result):
                             at = begin + (c * K + k) * KH * KW
                             for i in range(KH):
                                 for j in range(KW):
-                                    tap_h, tap_w = axes_h[a_h, list_h + i], axes_w[a_w, list_w + j]
-                                    result[u64(at)] = weight[u64(group * K + k), u64(c), u64(tap_h), u64(tap_w)]
+                                    tap_h, tap_w = u64(entry(axis_h, TAP, i)), u64(entry(axis_w, TAP, j))
+                                    result[u64(at)] = weight[u64(group * K + k), u64(c), tap_h, tap_w]
                                     at += 1
                 begin += C * K * KH * KW

@@ -190,7 +190,7 @@ def _run(src, weight, bias, dst, src_step, dst_step, axes, groups, relu):
         correlate(0, fixed, *arguments, groups, tiles, 1, rows, dense, relu)
         return
     # Few positions: share the filters too, although each share then copies the same pixels.
-    blocks = min(max(1, 2 * get_num_threads() // max(fixed, 1)), -(-rows // OUTER_ROWS))
+    blocks = max(1, min(-(-4 * get_num_threads() // fixed), rows // (4 * OUTER_ROWS)))
     block = -(-rows // (blocks * OUTER_ROWS)) * OUTER_ROWS
     correlate_parallel(fixed * blocks, *arguments, groups, tiles, blocks, block, dense, relu)
 
