@@ -48,6 +48,7 @@ class Summary:
     rows: tuple[Row, ...]
     total_params: int
     total_macs: int
+    note: str = ""
 
     def __str__(self) -> str:
         header = ("layer", "kind", "output shape", "params", "MACs")
@@ -65,7 +66,8 @@ class Summary:
 
         rule = "-" * (sum(widths) + 8)
         title = f"{self.model}, input {_shapes(self.input_shape)}; MACs per image"
-        return "\n".join([title, rule, show(header), rule, *map(show, body), rule, show(total)])
+        note = [self.note] if self.note else []
+        return "\n".join([title, rule, show(header), rule, *map(show, body), rule, show(total), *note])
 
     __repr__ = __str__
 
@@ -99,7 +101,8 @@ def summary(model: nn.Module, input_shape: Sequence[Any] | None = None) -> Summa
     Returns
     -------
     Summary
-        With ``rows``, ``total_params``, ``total_macs``; prints as a table.
+        With ``rows``, ``total_params``, ``total_macs``; prints as a table, and below it the line that a model's own
+        ``summary_note(rows)`` returns.
 
     Raises
     ------
@@ -229,4 +232,6 @@ def _table(
         params, leaf = sum(own.values()), not any(True for _ in module.children())
         if leaf or params or macs.get(name):
             rows.append(Row(name, type(module).__name__, outputs.get(name), params, macs.get(name, 0)))
-    return Summary(type(model).__name__, shape, tuple(rows), sum(r.params for r in rows), sum(r.macs for r in rows))
+    params, work = sum(r.params for r in rows), sum(r.macs for r in rows)
+    note = model.summary_note(rows) if hasattr(model, "summary_note") else ""
+    return Summary(type(model).__name__, shape, tuple(rows), params, work, note)

@@ -30,6 +30,7 @@ def test_the_papers_table() -> None:
     assert {n: (rows[n].output_shape, rows[n].params, counted[n]) for n in TABLE} == TABLE
     assert found.total_params == 60_000
     assert sum(counted.values()) == 340_908
+    assert "340,908" in str(found)
     assert sum(p.numel() for p in model.parameters()) == 60_000
 
 

@@ -6,6 +6,7 @@ connections, the scaled tanh, and an output that measures the distance to a draw
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tinyconv import Tensor, creation, errors, nn, random
 from tinyconv import functional as F
 from tinyconv.models.registry import describe
 from tinyconv.nn import init
-from tinyconv.summary import summary
+from tinyconv.summary import Row, summary
 
 # Table I: which maps of S2 each of the 16 maps of C3 sees.
 C3_TABLE = (
@@ -122,6 +123,13 @@ class LeNet5(nn.Sequential):
         """Return the class of each image: that of the nearest target."""
         return self(x).argmin(1)
 
+    def summary_note(self, rows: Iterable[Row]) -> str:
+        """Return the line below the table of :func:`tinyconv.summary`: what the paper counts in place of MACs."""
+        return (
+            f"connections, as the paper counts them: {sum(_connections(self, rows).values()):,}; "
+            "C3 is computed as a full convolution, with zeros for the pairs that are not connected"
+        )
+
 
 def lenet5(num_classes: int = 10, *, output: str = "distances", device: str = "cpu", dtype: Any = np.float32) -> LeNet5:
     """Build LeNet-5 for images (N, 1, 32, 32) with initial weights (uniform on +-2.4 / fan-in, biases 0).
@@ -204,8 +212,12 @@ def connections(model: LeNet5) -> dict[str, int]:
 
     The weights of a convolution count once per output position; a unit of S2 or S4 has 4 inputs and a bias.
     """
+    return _connections(model, summary(model).rows)
+
+
+def _connections(model: LeNet5, rows: Iterable[Row]) -> dict[str, int]:
     found = {}
-    for row in summary(model).rows:
+    for row in rows:
         height_width = int(np.prod(row.output_shape[1:], dtype=int))
         if row.kind == "Subsample":
             found[row.name] = 5 * int(np.prod(row.output_shape, dtype=int))
