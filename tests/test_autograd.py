@@ -1,9 +1,8 @@
-"""backward and grad: graphs of every form, whose memory a gradient is, hooks, and what goes wrong with which message."""
+"""backward and grad: graphs of every form, depth, whose memory a gradient is, and the messages of errors."""
 
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 
 import numpy as np
@@ -17,7 +16,7 @@ def leaf(*values):
     return Tensor(np.array(values, np.float64), requires_grad=True)
 
 
-# ---------------------------------------------------------------------------------------------------- forms of graphs
+# ------------------------------------------------------------------------------------- forms of graphs
 
 
 def test_chain():
@@ -111,7 +110,7 @@ def test_gradients_keep_the_dtype_of_their_tensor():
     assert x.grad.dtype == np.float32 and y.grad.dtype == np.float64
 
 
-# --------------------------------------------------------------------------------------------- depth and memory
+# ------------------------------------------------------------------------------------ depth and memory
 
 
 def test_chain_of_100_000_nodes_without_recursion():
@@ -173,7 +172,7 @@ def test_memory_of_a_forgotten_graph_goes_at_once():
         gc.enable()
 
 
-# ---------------------------------------------------------------------------------- a gradient's memory is its own
+# ---------------------------------------------------------------------- a gradient's memory is its own
 
 
 def assert_apart(*tensors):
@@ -258,14 +257,14 @@ def test_the_same_buffer_for_two_arguments():
     assert_apart(a.grad, b.grad)
 
 
-# --------------------------------------------------------------------------------------- a second backward; grad()
+# --------------------------------------------------------------------------- a second backward; grad()
 
 
 def test_second_backward_is_a_clear_error():
     x = leaf(2.0)
     loss = (x * x).sum()
     loss.backward()
-    with pytest.raises(RuntimeError, match="Sum: backward through this graph a second time, but its buffers were freed") as e:
+    with pytest.raises(RuntimeError, match="Sum: backward through this graph a second time, but its buffers") as e:
         loss.backward()
     assert "call backward(retain_graph=True) the first time, or run the forward pass again" in str(e.value)
     assert x.grad.tolist() == [4]
@@ -332,129 +331,3 @@ def test_a_tensor_of_one_element_needs_no_gradient_argument():
     x = leaf(1.0, 2.0)
     (x * 2).sum().reshape(1, 1).backward()
     assert x.grad.tolist() == [2, 2]
-
-
-# ------------------------------------------------------------------------------------------------------------- hooks
-
-
-def test_hooks_see_and_replace_the_whole_gradient():
-    x = leaf(1.0, 2.0)
-    hidden = x * 3
-    seen = []
-    hidden.register_hook(lambda g: seen.append(g.tolist()))
-    hidden.register_hook(lambda g: g * 10)
-    x.register_hook(lambda g: seen.append(g.tolist()))
-    (hidden * hidden + hidden).sum().backward()  # two paths: a hook gets their sum, once
-    assert seen == [[7, 13], [210, 390]] and x.grad.tolist() == [210, 390]
-
-
-def test_hook_on_a_leaf_replaces_what_is_added():
-    x = leaf(1.0)
-    remove = x.register_hook(lambda g: g * 2)
-    (x * 3).sum().backward()
-    (x * 3).sum().backward()
-    assert x.grad.tolist() == [12]
-    remove()
-    (x * 3).sum().backward()
-    assert x.grad.tolist() == [15]
-
-
-def test_hooks_run_for_grad_too():
-    x = leaf(1.0)
-    hidden = x * 3
-    hidden.register_hook(lambda g: g * 5)
-    assert [g.tolist() for g in tc.grad((hidden * 2).sum(), [hidden, x])] == [[10], [30]]
-
-
-def test_hook_of_the_wrong_shape():
-    x = leaf(1.0, 2.0)
-    x.register_hook(lambda g: g.sum())
-    with pytest.raises(RuntimeError, match="register_hook: a hook must return shape \\(2,\\), got \\(\\)"):
-        (x * 2).sum().backward()
-
-
-def test_hooks_are_not_recorded():
-    x = leaf(2.0)
-    x.register_hook(lambda g: g * x)
-    (x * 3).sum().backward()
-    assert x.grad.tolist() == [6] and x.grad.node is None
-
-
-# ----------------------------------------------------------------------------------------------------------- no_grad
-
-
-def test_no_grad_as_context_and_decorator():
-    x = leaf(1.0)
-
-    @tc.no_grad()
-    def double(x):
-        return x * 2
-
-    @tc.enable_grad()
-    def recorded(x):
-        return x * 2
-
-    with tc.no_grad():
-        assert not (x * 2).requires_grad and (x * 2).node is None
-        with tc.enable_grad():
-            assert (x * 2).requires_grad
-        assert recorded(x).requires_grad and not (x * 2).requires_grad
-    assert not double(x).requires_grad and (x * 2).requires_grad
-
-
-def test_no_grad_ends_with_an_exception():
-    with pytest.raises(ZeroDivisionError), tc.no_grad():
-        1 / 0
-    assert (leaf(1.0) * 2).requires_grad
-
-
-def test_no_grad_can_be_nested_and_used_again():
-    quiet = tc.no_grad()
-    with quiet, quiet:
-        assert not (leaf(1.0) * 2).requires_grad
-    assert (leaf(1.0) * 2).requires_grad
-
-
-def test_no_grad_is_of_one_thread():
-    found = {}
-    inside, done = threading.Event(), threading.Event()
-
-    def other():
-        inside.wait()
-        found["other"] = (leaf(1.0) * 2).requires_grad
-        done.set()
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    with tc.no_grad():
-        inside.set()
-        done.wait()
-        found["here"] = (leaf(1.0) * 2).requires_grad
-    thread.join()
-    assert found == {"other": True, "here": False}
-
-
-def test_a_decorated_function_running_in_two_threads():
-    entered, leave = threading.Event(), threading.Event()
-
-    @tc.no_grad()
-    def work(first):
-        if first:
-            entered.set()
-            leave.wait()
-
-    recording = []
-
-    def run():
-        work(True)
-        recording.append((leaf(1.0) * 2).requires_grad)
-
-    thread = threading.Thread(target=run)
-    with tc.no_grad():  # what this thread goes back to differs from the other's
-        thread.start()
-        entered.wait()
-        work(False)
-        leave.set()
-        thread.join()
-        recording.append((leaf(1.0) * 2).requires_grad)
-    assert recording == [True, False]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import CASES, Case
 
 import tinyconv
-from cases import CASES, Case
 from tinyconv import Tensor, gradcheck
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -55,8 +55,9 @@ def test_gradient(case: Case) -> None:
 @every_case
 def test_float32_agrees_with_float64(case: Case) -> None:
     outputs, grads = run(case, case.arrays(np.float32))
-    wanted_outputs, wanted_grads = run(case, [a if a is None or a.dtype.kind != "f" else a.astype(np.float64)
-                                              for a in case.arrays(np.float32)])
+    wanted_outputs, wanted_grads = run(
+        case, [a if a is None or a.dtype.kind != "f" else a.astype(np.float64) for a in case.arrays(np.float32)]
+    )
     assert all(o.dtype != np.float64 for o in outputs)
     assert all(g.dtype == np.float32 for g in grads)
     assert_close(outputs, wanted_outputs, 2e-5)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv import device, errors
+from tinyconv import device
 from tinyconv.function import Node, no_grad
 
 if TYPE_CHECKING:
@@ -108,13 +108,17 @@ def _call_hooks(hooks: Sequence[Any], value: Any) -> Any:
         replaced = hook(Tensor(value))
         if replaced is not None:
             if tuple(replaced.shape) != value.shape:
-                raise RuntimeError(f"register_hook: a hook must return shape {value.shape}, got {tuple(replaced.shape)}")
+                raise RuntimeError(
+                    f"register_hook: a hook must return shape {value.shape}, got {tuple(replaced.shape)}"
+                )
             value = replaced.data
     return value
 
 
 @no_grad()
-def _walk(output: Tensor, gradient: Tensor | None, retain_graph: bool, wanted: list[Tensor] | None) -> list[Tensor | None]:
+def _walk(
+    output: Tensor, gradient: Tensor | None, retain_graph: bool, wanted: list[Tensor] | None
+) -> list[Tensor | None]:
     """Send the gradient from ``output`` to the leaves (wanted None) or to the wanted tensors only."""
     from tinyconv.tensor import Tensor
 

@@ -36,6 +36,7 @@ def tensor(data: Any, dtype: Any = None, device: str = "cpu", requires_grad: boo
             raise ValueError(f"tensor: nested lists must be rectangular ({problem})") from None
         if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)):
             array = array.astype(np.float32)
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     if dtype is None:
         errors.check_dtype("tensor", array.dtype)
     else:
@@ -64,10 +65,13 @@ def _shape(shape: tuple) -> tuple[int, ...]:
     return tuple(int(n) for n in sizes)
 
 
-def full(shape: Sequence[int], value: float, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
+def full(
+    shape: Sequence[int], value: float, dtype: Any = None, device: str = "cpu", requires_grad: bool = False
+) -> Tensor:
     """Return a tensor filled with ``value``: float32 for a Python float, int64 for an int, bool for a bool."""
     if dtype is None:
-        dtype = np.bool_ if isinstance(value, bool) else np.int64 if isinstance(value, int) else np.float32
+        kind = np.asarray(value).dtype.kind
+        dtype = {"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float32)
     dtype = errors.check_dtype("full", dtype)
     if devices.check_name(device) == "meta":
         return Tensor(devices.MetaArray(_shape((shape,)), dtype), requires_grad)

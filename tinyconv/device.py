@@ -1,7 +1,7 @@
 """Devices: where an array lives, how one is allocated there, and which kernels work on it.
 
-``"cpu"`` arrays are NumPy's. ``"meta"`` arrays have a shape and a dtype but no elements, and every kernel does nothing on
-them: a network runs on ``meta`` to learn its output shapes without allocating or computing anything.
+``"cpu"`` arrays are NumPy's. ``"meta"`` arrays have a shape and a dtype but no elements, and every kernel does nothing
+on them: a network runs on ``meta`` to learn its output shapes without allocating or computing anything.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
     return a is b or (of(a) == of(b) == "cpu" and np.may_share_memory(a, b))
 
 
-# ---------------------------------------------------------------------------------------------------------------- kernels
+# ------------------------------------------------------------------------------------------------------------- kernels
 
 
 class _Nothing:
@@ -152,7 +152,7 @@ def _backend(name: str) -> Any:
 
 
 @contextmanager
-def backend(which: str | types.ModuleType) -> Iterator[None]:
+def backend(which: str | types.ModuleType) -> Iterator[list[str]]:
     """Run everything inside on other kernels.
 
     Parameters
@@ -161,22 +161,31 @@ def backend(which: str | types.ModuleType) -> Iterator[None]:
         ``"reference"``: the plain definitions. A module: its functions replace the CPU kernels of the same names
         (``max_pool2d_forward`` and so on, same signature), so that a network runs on kernels of your own.
 
+    Yields
+    ------
+    list of str
+        The kernels that a module replaces: a misspelt one is not among them.
+
     Raises
     ------
     ValueError
         ``which`` is no backend, or the module defines no kernel's name.
     """
+    replaced: list[str] = []
     if isinstance(which, types.ModuleType):
         chosen: Any = _Overlay(_backend("cpu"), which)
-        if not kernel_names() & set(vars(which)):
-            raise ValueError(f"backend: module {which.__name__} defines no kernel; expected names such as conv2d_forward")
+        replaced = sorted(kernel_names() & set(vars(which)))
+        if not replaced:
+            raise ValueError(
+                f"backend: module {which.__name__} defines no kernel; expected names such as conv2d_forward"
+            )
     elif which in ("cpu", "reference"):
         chosen = _backend(which)
     else:
         raise ValueError(f'backend: wanted "cpu", "reference" or a module, got {which!r}')
     _chosen.append(chosen)
     try:
-        yield
+        yield replaced
     finally:
         _chosen.pop()
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from tinyconv_kernels.geometry import output_size
 
 if TYPE_CHECKING:
@@ -54,22 +53,22 @@ def check_integer(op: str, name: str, x: Tensor) -> None:
 
 def check_same(op: str, **tensors: Tensor | None) -> None:
     """Raise unless all tensors given have one dtype and one device."""
-    given = [(name, t) for name, t in tensors.items() if t is not None]
-    first_name, first = given[0]
-    for name, t in given[1:]:
+    given = {name: t for name, t in tensors.items() if t is not None}
+    for name, t in given.items():
         check_tensor(op, name, t)
+        first_name, first = next(iter(given.items()))
         if t.dtype != first.dtype:
             raise TypeError(
                 f"{op}: {first_name} and {name} must have one dtype, got {first.dtype} and {t.dtype}; "
                 f"convert one with .float() or .double()"
             )
-    check_same_device(op, **dict(given))
+    check_same_device(op, **given)
 
 
 def check_same_device(op: str, **tensors: Tensor) -> None:
     """Raise unless all tensors are on one device."""
-    (first_name, first), *others = tensors.items()
-    for name, t in others:
+    for name, t in tensors.items():
+        first_name, first = next(iter(tensors.items()))
         if t.device != first.device:
             raise RuntimeError(
                 f'{op}: {first_name} and {name} must be on one device, got "{first.device}" and "{t.device}"; '
@@ -94,7 +93,9 @@ def check_in_place(op: str, x: Tensor, value: Any) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{op}: a value of shape {np.shape(value)} cannot be broadcast to the tensor's shape {x.shape}")
+        raise ValueError(
+            f"{op}: a value of shape {np.shape(value)} cannot be broadcast to the tensor's shape {x.shape}"
+        )
     kind = "f" if op == "div_" else np.asarray(value).dtype.kind
     if _RANK.get(kind, 3) > _RANK[x.dtype.kind]:
         result = {"i": "integer", "u": "integer", "f": "floating"}.get(kind, "no number")
@@ -116,7 +117,8 @@ def check_window(
         if size[axis] + 2 * padding[axis] < reach:
             raise ValueError(
                 f"{op}: the window's {name} {reach} is larger than the padded image's {name} "
-                f"{size[axis] + 2 * padding[axis]} ({size[axis]} + 2 * {padding[axis]}); use a larger image or more padding"
+                f"{size[axis] + 2 * padding[axis]} ({size[axis]} + 2 * {padding[axis]}); "
+                "use a larger image or more padding"
             )
     out = [output_size(size[a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1)]
     return out[0], out[1]

@@ -129,7 +129,8 @@ class Node:
         found = found if isinstance(found, tuple) else (found,)
         if len(found) != len(self.edges):
             raise RuntimeError(
-                f"{self.name}.backward: wanted {len(self.edges)} gradients, one per argument of forward, got {len(found)}"
+                f"{self.name}.backward: wanted {len(self.edges)} gradients, one per argument of forward, "
+                f"got {len(found)}"
             )
         return tuple(self._checked(i, g) for i, g in enumerate(found))
 
@@ -140,7 +141,8 @@ class Node:
         grad = grad if isinstance(grad, np.ndarray) else np.asarray(grad)
         if grad.shape != shape:
             raise RuntimeError(
-                f"{self.name}.backward: the gradient of argument {i} must have the argument's shape {shape}, got {grad.shape}"
+                f"{self.name}.backward: the gradient of argument {i} must have the argument's shape {shape}, "
+                f"got {grad.shape}"
             )
         return grad if grad.dtype == dtype else grad.astype(dtype)
 
@@ -189,7 +191,9 @@ class Function:
         tensors = [a for a in arguments if isinstance(a, Tensor)]
         if any(t.device != tensors[0].device for t in tensors[1:]):
             devices = ", ".join(f'"{t.device}"' for t in tensors)
-            raise RuntimeError(f"{cls.__name__}: all tensors must be on one device, got {devices}; move them with .to(...)")
+            raise RuntimeError(
+                f"{cls.__name__}: all tensors must be on one device, got {devices}; move them with .to(...)"
+            )
         record = mode.recording and any(t.requires_grad for t in tensors)
         if record:
             ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in arguments)

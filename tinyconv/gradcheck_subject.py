@@ -128,12 +128,16 @@ class Subject:
         totals = [np.zeros(a.start.shape) for a in self.arguments]
         ends = np.cumsum([y.numel() for y in self.outputs])
         for y, u in zip(self.outputs, np.split(self.upstream, ends[:-1]), strict=True):
-            given = Tensor(u.reshape(y.shape).copy())
+            handed: list[Tensor] = []  # the very array that backward gets
+            remove = y.register_hook(handed.append)
             try:
-                found = autograd.grad(y, [a.tensor for a in self.arguments], given, retain_graph=True)
+                upstream = Tensor(u.reshape(y.shape))
+                found = autograd.grad(y, [a.tensor for a in self.arguments], upstream, retain_graph=True)
             except RuntimeError as problem:  # the engine's own checks of the gradients' number and shapes
                 raise GradientError(str(problem), op=self.op, cause=str(problem)) from problem
-            if not np.array_equal(given.data.ravel(), u):
+            finally:
+                remove()
+            if not np.array_equal(handed[0].data.ravel(), u):
                 self.fail("backward changed its upstream gradient in place: write into a copy")
             for total, gradient in zip(totals, found, strict=True):
                 if gradient is not None:

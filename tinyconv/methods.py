@@ -1,4 +1,4 @@
-"""The operators and methods of Tensor, one line each: see the function of the same name in :mod:`tinyconv.functional`."""
+"""The operators and methods of Tensor, one line each: see the function of that name in :mod:`tinyconv.functional`."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class TensorMethods:
 def _booleans(sign: str, *operands: Any) -> tuple:
     for x in operands:
         if not isinstance(x, bool) and getattr(x, "dtype", None) != np.bool_:
-            raise TypeError(f"{sign}: both sides must be bool tensors, as in (x > 0) & (x < 1); there are no bitwise operators")
+            raise TypeError(f"{sign}: both sides must be bool tensors, as in (x > 0) & (x < 1), got {type(x).__name__}")
     return operands
 
 

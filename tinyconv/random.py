@@ -1,7 +1,8 @@
 """Counter-based randomness: every number is a function of (seed, stream, step, sample, element).
 
-Nothing here depends on batch size, thread count or order of calls: the same seed gives the same shuffling, augmentation,
-initial weights and dropout however the work is cut up (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+Nothing here depends on batch size, thread count or order of calls: the same seed gives the same shuffling,
+augmentation, initial weights and dropout however the work is cut up (Salmon et al. 2011, "Parallel random numbers: as
+easy as 1, 2, 3").
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def generator(seed: int, stream: str | int, step: int = 0, index: int = 0) -> np
 
     Examples
     --------
-    >>> generator(0, "shuffle", step=3).permutation(4).tolist() == generator(0, "shuffle", step=3).permutation(4).tolist()
+    >>> first, again = (generator(0, "shuffle", step=3).permutation(4) for _ in range(2))
+    >>> first.tolist() == again.tolist()
     True
     """
     key = np.array([seed & 0xFFFFFFFFFFFFFFFF, stream_id(stream)], np.uint64)
@@ -57,7 +59,7 @@ def initial_seed() -> int:
 
 
 def next_generator(stream: str) -> np.random.Generator:
-    """Return the generator of the next unnamed draw of this process: the n-th call after ``manual_seed`` is always the same."""
+    """Return the generator of the next unnamed draw: the n-th one after ``manual_seed`` is always the same."""
     _state.calls += 1
     return generator(_state.seed, stream, _state.step, _state.calls)
 
@@ -65,8 +67,8 @@ def next_generator(stream: str) -> np.random.Generator:
 def dropout_key(batch: int) -> tuple[int, int, np.ndarray]:
     """Return (seed, stream, samples) of the next dropout call: the n-th dropout of a step has stream n.
 
-    The step is folded into the seed, and row i of the batch is drawn by its global sample index, which the training loop
-    announces through :func:`training_step`.
+    The step is folded into the seed, and row i of the batch is drawn by its global sample index, which the training
+    loop announces through :func:`training_step`.
     """
     _state.calls += 1
     samples = _state.samples

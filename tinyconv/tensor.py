@@ -193,7 +193,9 @@ class Tensor(TensorMethods):
         if self.node is not None:
             raise RuntimeError("requires_grad_: only a leaf can be changed; use detach() for a copy outside the graph")
         if requires_grad and self.dtype.kind != "f":
-            raise TypeError(f"requires_grad_: only float32 and float64 tensors can require a gradient, got {self.dtype}")
+            raise TypeError(
+                f"requires_grad_: only float32 and float64 tensors can require a gradient, got {self.dtype}"
+            )
         self.requires_grad = requires_grad
         return self
 
@@ -218,7 +220,9 @@ class Tensor(TensorMethods):
                 "do it under no_grad(), or write x = x + y instead of x += y"
             )
         if not self.data.flags.writeable:
-            raise RuntimeError(f"{op}: elements of this tensor share memory (expand, or a read-only array); use clone()")
+            raise RuntimeError(
+                f"{op}: elements of this tensor share memory (expand, or a read-only array); use clone()"
+            )
         if isinstance(value, Tensor):
             errors.check_same_device(op, self=self, value=value)
             value = value.data

@@ -65,7 +65,9 @@ class Case:
         """A readable name for pytest."""
         shapes = ",".join("-" if s is None else _name(s) for s in self.inputs)
         options = ",".join(f"{k}={v}".replace(" ", "") for k, v in self.kwargs.items())
-        return "-".join(part for part in (self.op, shapes, options, self.values, self.note) if part not in ("", "normal"))
+        return "-".join(
+            part for part in (self.op, shapes, options, self.values, self.note) if part not in ("", "normal")
+        )
 
     @property
     def smooth(self) -> bool:

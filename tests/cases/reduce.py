@@ -3,7 +3,8 @@
 from .case import Case, Ints
 
 _X = ((2, 3, 4),)
-_DIMS = [{}, {"dim": 0}, {"dim": -1}, {"dim": (0, 2)}, {"dim": (1,), "keepdim": True}, {"dim": (0, 1, 2), "keepdim": True}]
+_KEPT = [{"dim": (1,), "keepdim": True}, {"dim": (0, 1, 2), "keepdim": True}]
+_DIMS = [{}, {"dim": 0}, {"dim": -1}, {"dim": (0, 2)}, *_KEPT]
 _INDICES = Ints((2, 2, 4), 3)
 
 CASES = [

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from cases import CASES, Case, adapters
 from test_cases import assert_close, run
 
@@ -29,6 +28,9 @@ def test_equals_torch(case: Case) -> None:
     wanted = list(result) if isinstance(result, tuple) else [result]
     for i, out in enumerate(wanted):
         if out.requires_grad:
-            out.backward(torch.from_numpy(np.asarray(np.random.default_rng(i).standard_normal(tuple(out.shape)))), retain_graph=True)
+            out.backward(
+                torch.from_numpy(np.asarray(np.random.default_rng(i).standard_normal(tuple(out.shape)))),
+                retain_graph=True,
+            )
     assert_close(outputs, [w.detach().numpy() for w in wanted], 1e-10)
     assert_close(grads, [t.grad.numpy() for t in tensors if t is not None and t.grad is not None], 1e-10)

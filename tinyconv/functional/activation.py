@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinyconv import device, errors, random
-from tinyconv.functional.arithmetic import _elementwise, _map, _run
 from tinyconv.function import Function
+from tinyconv.functional.arithmetic import _elementwise, _map, _run
 from tinyconv.tensor import Tensor
 
 
@@ -257,7 +257,7 @@ class Dropout(Function):
         return dx, None, None
 
 
-# -------------------------------------------------------------------------------------------------------------- functions
+# ---------------------------------------------------------------------------------------------------------- functions
 
 
 def _float(op: str, x: Any) -> Tensor:
@@ -347,7 +347,7 @@ def clamp(x: Tensor, min: float | None = None, max: float | None = None) -> Tens
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
-    """Probabilities y_i = e^x_i / sum_j e^x_j along one axis; the largest x is subtracted first, so nothing overflows."""
+    """Probabilities y_i = e^x_i / sum_j e^x_j along one axis; the largest x is subtracted, so nothing overflows."""
     _float("softmax", x)
     return Softmax.apply(x, errors.check_axis("softmax", dim, x.ndim))
 

@@ -53,8 +53,9 @@ def _promote(*operands: Any) -> Any:
     The kinds are bool < integers < floats; a float wins over integers whatever their widths.
     """
     arrays = [a for a in operands if isinstance(a, np.ndarray)]
-    if all(a.dtype == arrays[0].dtype for a in arrays) and (len(arrays) == len(operands) or arrays[0].dtype.kind == "f"):
-        return arrays[0].dtype
+    dtype = arrays[0].dtype
+    if all(a.dtype == dtype for a in arrays) and (len(arrays) == len(operands) or dtype.kind == "f"):
+        return dtype
     numbers = [np.dtype(_number_dtype(a)) for a in operands if not isinstance(a, np.ndarray)]
     result, rank = np.dtype(np.bool_), -1
     for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
@@ -251,7 +252,7 @@ class MatMul(Function):
         return dx, dweight
 
 
-# -------------------------------------------------------------------------------------------------------------- functions
+# ---------------------------------------------------------------------------------------------------------- functions
 
 
 def _operand(op: str, value: Any, like: Tensor) -> Any:
@@ -319,7 +320,9 @@ def where(condition: Tensor, x: Any, y: Any) -> Tensor:
     """Return x where the boolean condition holds and y elsewhere, with broadcasting."""
     errors.check_tensor("where", "condition", condition)
     if condition.dtype != np.bool_:
-        raise TypeError(f"where: condition must be a bool tensor, got {condition.dtype}; compare something, as in x > 0")
+        raise TypeError(
+            f"where: condition must be a bool tensor, got {condition.dtype}; compare something, as in x > 0"
+        )
     x, y = _operand("where", x, condition), _operand("where", y, condition)
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x = Tensor(np.asarray(x, np.float32 if isinstance(x, float) or isinstance(y, float) else np.int64))
@@ -355,19 +358,19 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     return out if x.ndim > 1 else out.squeeze(-2 if y.ndim > 1 else -1)
 
 
-def _comparison(op: str) -> Any:
+def _comparison(op: str, sign: str) -> Any:
     def compare(x: Any, y: Any) -> Tensor:
         x, y = (t.data if isinstance(t, Tensor) else t for t in _operands(op, x, y))
         return Tensor(_run(op, x, y, np.bool_))
 
     compare.__name__ = compare.__qualname__ = op
-    compare.__doc__ = f"Return the bool tensor of x {_SIGNS[op]} y with broadcasting; it has no gradient."
+    compare.__doc__ = f"Return the bool tensor of x {sign} y with broadcasting; it has no gradient."
     return compare
 
 
-_SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "logical_and": "and", "logical_or": "or"}
-eq, ne, lt, le, gt, ge = (_comparison(op) for op in ("eq", "ne", "lt", "le", "gt", "ge"))
-logical_and, logical_or = _comparison("logical_and"), _comparison("logical_or")
+eq, ne = _comparison("eq", "=="), _comparison("ne", "!=")
+lt, le, gt, ge = (_comparison(*pair) for pair in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">=")))
+logical_and, logical_or = _comparison("logical_and", "and"), _comparison("logical_or", "or")
 
 
 def logical_not(x: Tensor) -> Tensor:

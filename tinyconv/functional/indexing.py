@@ -111,5 +111,3 @@ def embedding(index: Tensor, weight: Tensor) -> Tensor:
     if index.device != "meta":
         errors.check_range("embedding", "index", index.data, weight.shape[0])
     return Embedding.apply(weight, index.long())
-
-

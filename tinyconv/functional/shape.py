@@ -134,7 +134,7 @@ def _pieces(array: Any, sizes: Sequence[int], dim: int) -> list[Any]:
     return [array[(*lead, slice(int(end) - n, int(end)))] for n, end in zip(sizes, ends, strict=True)]
 
 
-# -------------------------------------------------------------------------------------------------------------- functions
+# ---------------------------------------------------------------------------------------------------------- functions
 
 
 def _shape(op: str, x: Tensor, shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -286,7 +286,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     if mode == "constant":
         return ZeroPad.apply(x, widths, value)
     if mode == "reflect" and any(max(w) >= n for w, n in zip(widths, x.shape, strict=True) if sum(w)):
-        raise ValueError(f"pad: a reflected border must be smaller than the image, got {tuple(pad)} for shape {x.shape}")
+        raise ValueError(f"pad: a reflected border must be narrower than the image, got {tuple(pad)} for {x.shape}")
     if x.device == "meta":
         sizes = [n + sum(w) for n, w in zip(x.shape, widths, strict=True)]
         return Gather.apply(x, device.empty(x.data, sizes, np.int64))
@@ -307,7 +307,7 @@ def clone(x: Tensor) -> Tensor:
 
 
 def to(x: Tensor, target: Any) -> Tensor:
-    """Return x in another dtype (tinyconv.float64) or on another device ("cpu", "meta"); x itself if nothing changes."""
+    """Return x in another dtype (tinyconv.float64) or on another device ("cpu", "meta"); itself if nothing changes."""
     errors.check_tensor("to", "x", x)
     if isinstance(target, str) and target in device.NAMES:
         return x if target == x.device else ToDevice.apply(x, device.check_name(target))
