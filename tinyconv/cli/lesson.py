@@ -137,5 +137,7 @@ def _list(lessons: list[Path]) -> None:
         for step, header in headers:
             time = f"{header.minutes:g} min" if header.minutes is not None else ""
             print(f"  [{'x' if step.stem in marks else ' '}] {step.stem:32} {time:>7}  {header.title}")
+        if (folder / "main.py").is_file():
+            print(f"  [{'x' if 'main' in marks else ' '}] {'main':32} {'':7}  all of it in one go (--main)")
     first = lessons[0].name if lessons else "NAME"
     print(f"\nrun one:  tinyconv lesson {first} --step 1      all of it:  tinyconv lesson {first}")

@@ -66,6 +66,8 @@ def _known_command(arguments: list[str]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = _Parser(
         prog="tinyconv",
         description="Learn convolutional networks from the papers: lessons, training, tables, a check of this machine.",
@@ -75,11 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         "  tinyconv train lenet5 --data mnist   train a network\n"
         "  tinyconv doctor                      what this machine has, and what is wrong with it",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[everywhere],
     )
     parser.add_argument("--version", action="version", version=f"tinyconv {__version__}")
     parser.set_defaults(run=lambda options: parser.print_help())
-    everywhere = argparse.ArgumentParser(add_help=False)
-    everywhere.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for name, module in COMMANDS.items():
         first, _, examples = (module.HELP or "").partition("\n\n")

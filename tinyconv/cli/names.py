@@ -22,5 +22,5 @@ def choose(what: str, given: str, names: Sequence[str], aside: str = "") -> str:
     if given in names:
         return given
     close = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
-    guess = f"; did you mean {close[0]!r}?" if close else ";"
+    guess = f"; did you mean {close[0]!r}?" if close else ""
     raise UsageError(f"there is no {what} {given!r}{guess} ({', '.join(names)}{aside})")

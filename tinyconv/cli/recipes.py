@@ -54,13 +54,36 @@ class Source:
         return self.train.classes
 
 
-def open_data(name: str) -> Source:
-    """Return a bundled data set, or the images of a folder (``train/`` and ``test/``, or split 4 : 1)."""
+def open_data(name: str, channels: int | None = None) -> Source:
+    """Return a bundled data set, or the images of a folder (``train/`` and ``test/``, or split 4 : 1).
+
+    ``channels`` (1 or 3) makes grey images of coloured ones, or the other way round; None leaves bundled images as they
+    are, and reads files in colour.
+    """
     bundled = {"fashion": data.fashion_mnist, "mnist": data.mnist, "digits": data.digits}
     if name in bundled:
-        return Source(name, bundled[name]("train"), bundled[name]("test"), name == "fashion")
+        parts = [_with_channels(bundled[name](part), channels) for part in ("train", "test")]
+        return Source(name, *parts, mirror=name == "fashion")
     if name == "shapes":
-        return Source(name, data.shapes10(4000, 32, seed=0), data.shapes10(1000, 32, seed=1), True)
+        parts = [_with_channels(data.shapes10(n, 32, seed=seed), channels) for seed, n in enumerate((4000, 1000))]
+        return Source(name, *parts, mirror=True)
+    return _open_folder(name, "L" if channels == 1 else "RGB")
+
+
+def _with_channels(dataset: data.ArrayDataset, channels: int | None) -> data.ArrayDataset:
+    """Return the dataset with grey images (the eye's weights, as in ``read_image``) or with three equal channels."""
+    images = dataset.images
+    if channels in (None, images.shape[1]):
+        return dataset
+    if channels == 1:
+        images = np.einsum("nchw,c->nhw", images.astype(np.float32), np.float32([0.299, 0.587, 0.114]))[:, None]
+    else:
+        images = np.repeat(images, 3, axis=1)
+    images = images / np.float32(dataset.maximum) if dataset.images.dtype.kind in "ui" else images
+    return data.ArrayDataset(images.astype(np.float32), dataset.labels, classes=dataset.classes)
+
+
+def _open_folder(name: str, mode: str) -> Source:
     folder = Path(name)
     if not folder.is_dir():
         choose("data set", name, DATA, ", or a folder with one sub-folder per class")
@@ -68,12 +91,13 @@ def open_data(name: str) -> Source:
     train = next((parts[part] for part in _TRAIN if part in parts), None)
     test = next((parts[part] for part in _TEST if part in parts), None)
     if train is not None and test is not None:
-        first = data.ImageFolder(train)
-        return Source(folder.resolve().name, first, data.ImageFolder(test, classes=first.classes), True, True)
+        first = data.ImageFolder(train, mode=mode)
+        second = data.ImageFolder(test, classes=first.classes, mode=mode)
+        return Source(folder.resolve().name, first, second, True, True)
     if train is not None or test is not None:
         missing = "test/ beside train/" if test is None else "train/ beside test/"
         raise UsageError(f"{folder} has no folder {missing}; add it, or give the folder of classes to have it split")
-    whole = data.ImageFolder(folder)
+    whole = data.ImageFolder(folder, mode=mode)
     if len(whole) < 5:
         raise UsageError(f"{folder} holds {len(whole)} images; at least 5 are needed to split off a test set")
     first, second = data.random_split(whole, [0.8, 0.2])  # by a fixed seed: the test set is the same in every run

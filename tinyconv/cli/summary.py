@@ -31,17 +31,9 @@ def run(options: argparse.Namespace) -> int:
     name = choose("model", options.name, models.names())
     given = {key: getattr(options, key) for key in ("variant", "scale", "num_classes")}
     given = {key: value for key, value in given.items() if value is not None}
-    print(summary(build(name, **given, device="meta")))
-    return 0
-
-
-def build(name: str, **arguments: object) -> object:
-    """Return ``models.build(name, ...)``; UsageError if the builder knows no such argument."""
-    from tinyconv import models
-
     try:
-        return models.build(name, **arguments)
-    except TypeError as problem:
-        if "unexpected keyword" not in str(problem):
-            raise
-        raise UsageError(f"{name}: {problem}") from None
+        model = models.build(name, **given, device="meta")
+    except (ValueError, TypeError) as problem:  # no such argument, or no such value
+        raise UsageError(str(problem)) from None
+    print(summary(model))
+    return 0

@@ -52,12 +52,13 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
     if options.lr is not None and not 0 < options.lr < float("inf"):
         raise UsageError(f"--lr must be a positive number, got {options.lr}")
-    source, recipe = recipes.open_data(options.data), recipes.RECIPES.get(name, recipes.OTHER)
+    recipe = recipes.RECIPES.get(name, recipes.OTHER)
+    source = recipes.open_data(options.data, _channels(name))
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
 
     tinyconv.manual_seed(options.seed)
-    model = _build(name, recipe.arguments, len(source.classes), source.train[0][0].shape[0], options.scale)
+    model = _build(name, recipe.arguments, len(source.classes), len(source.train[0][0]), options.scale)
     train_view, test_view = recipes.views(source, model.input_shape)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
     train, test = (_first(part, 64 if options.smoke else None) for part in (source.train, source.test))
@@ -88,16 +89,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _channels(name: str) -> int | None:
+    """Return how many channels the network's images must have; None if it can be built for any number."""
+    from tinyconv import models
+
+    if "in_channels" in inspect.signature(getattr(models, name)).parameters:
+        return None
+    return models.build(name, device="meta").input_shape[0]
+
+
 def _build(name: str, arguments: dict[str, Any], classes: int, channels: int, scale: str) -> Any:
     """Return the network, with as many of these arguments as its builder takes."""
     from tinyconv import models
 
     wanted = {"num_classes": classes, "in_channels": channels, "scale": scale}
     takes = inspect.signature(getattr(models, name)).parameters
-    model = models.build(name, **arguments, **{key: value for key, value in wanted.items() if key in takes})
-    if model.input_shape[0] != channels:
-        raise UsageError(f"{name} takes images of {model.input_shape[0]} channels, these have {channels}")
-    return model
+    return models.build(name, **arguments, **{key: value for key, value in wanted.items() if key in takes})
 
 
 def _first(dataset: Any, count: int | None) -> Any:
