@@ -35,9 +35,8 @@ for x in (-4.0, 0.5, 2.0, 8.0):
 # 1,000 units with random weights see inputs of a given size. AlexNet was fed centred raw pixels, within about +-128.
 
 # %%
-rng = lesson.rng
 scales = np.logspace(-1, 2.5, 30)
-z = rng.standard_normal((256, 64)) @ rng.normal(0, 1 / 8, (64, 1000))  # pre-activations of size 1
+z = lesson.rng.standard_normal((256, 64)) @ lesson.rng.normal(0, 1 / 8, (64, 1000))  # pre-activations of size 1
 awake_tanh = [np.mean(1 - np.tanh(z * s) ** 2 > 0.01) for s in scales]
 for s in (1, 10, 100):
     share = np.mean(1 - np.tanh(z * s) ** 2 > 0.01)
@@ -54,8 +53,6 @@ for s in (1, 10, 100):
 
 # %%
 class BrokenTanh(tinyconv.Function):
-    """tanh whose backward uses x where y is wanted."""
-
     @staticmethod
     def forward(ctx, x):
         ctx.save(x)
@@ -67,7 +64,7 @@ class BrokenTanh(tinyconv.Function):
         return dy * (1 - x * x)
 
 
-x = rng.standard_normal((4, 5))
+x = lesson.rng.standard_normal((4, 5))
 print("gradient check: tanh", tinyconv.gradcheck(tinyconv.tanh, [x]), "| relu", tinyconv.gradcheck(tinyconv.relu, [x]))
 try:
     tinyconv.gradcheck(BrokenTanh.apply, [x])
@@ -129,9 +126,8 @@ for setup, scale, std in (("raw", 255.0, 0.03), ("friendly", 1.0, None)):
         print(f"  {setup:9s} {activation}: {steps[best]:4.0f}   (rate {best})")
 
 # %% [markdown]
-# On raw inputs ReLU is several times faster. On the friendly set-up the two are level. So the famous factor is not a
-# law about ReLU but about *saturation*: with small inputs and well-sized weights a tanh unit stays in its steep part.
-# AlexNet had neither. `claims.py` repeats both races with convolutions and three seeds.
+# On raw inputs ReLU is several times faster; on friendly ones the two are level. The famous factor is not about ReLU
+# but about *saturation*, which AlexNet's inputs and weights invited. `claims.py` repeats it with convolutions.
 
 # %%
 fig, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")

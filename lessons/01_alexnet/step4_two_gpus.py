@@ -64,9 +64,9 @@ print(
 # %% [markdown]
 # ## Two towers are the grouped network
 #
-# AlexNet's five convolutions at an eighth of the width, twice: as one tower with groups, and as two towers of half the
-# width that exchange their maps once, before conv3. Same weights, float64. They agree to rounding; with kernels that
-# add every output's terms in a fixed order, as tinyconv's, even exactly.
+# AlexNet's five convolutions at an eighth of the width, twice: as one tower with groups, and as two towers of half
+# the width that exchange their maps once, before conv3. Same weights, float64. They agree to rounding; with kernels
+# that add every output's terms in a fixed order, as tinyconv's, even exactly.
 
 # %%
 groups = (1, 2, 1, 2, 2)
