@@ -59,7 +59,8 @@ def mnist(split: str = "train", transform: ImageTransform | None = None) -> Arra
     LeCun, Bottou, Bengio & Haffner 1998. CC BY-SA 3.0.
     """
     check_split("mnist", split)
-    return ArrayDataset(*_arrays("mnist.npz", f"{split}_images", f"{split}_labels"), transform, DIGIT_CLASSES)
+    images, labels = _arrays("mnist.npz", f"{split}_images", f"{split}_labels")
+    return ArrayDataset(images, labels, transform, DIGIT_CLASSES)
 
 
 def fashion_mnist(split: str = "train", transform: ImageTransform | None = None) -> ArrayDataset:
@@ -76,7 +77,8 @@ def fashion_mnist(split: str = "train", transform: ImageTransform | None = None)
     Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747. MIT.
     """
     check_split("fashion_mnist", split)
-    return ArrayDataset(*_arrays("fashion_mnist.npz", f"{split}_images", f"{split}_labels"), transform, FASHION_CLASSES)
+    images, labels = _arrays("fashion_mnist.npz", f"{split}_images", f"{split}_labels")
+    return ArrayDataset(images, labels, transform, FASHION_CLASSES)
 
 
 def photographs(transform: ImageTransform | None = None) -> ArrayDataset:

@@ -44,19 +44,17 @@ class Normalize(Transform):
     std: tuple[float, ...] | float
 
     def __post_init__(self) -> None:
-        for name in ("mean", "std"):
-            values = np.atleast_1d(np.asarray(getattr(self, name), np.float64))
-            object.__setattr__(self, name, tuple(values.tolist()))
-        if min(self.std) <= 0:
-            raise ValueError(f"Normalize: std must be positive, got {self.std}")
+        mean, std = (tuple(np.atleast_1d(np.asarray(v, np.float64)).tolist()) for v in (self.mean, self.std))
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+        if min(std) <= 0:
+            raise ValueError(f"Normalize: std must be positive, got {std}")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         check_image("Normalize", image, crops=True)
-        channels = image.shape[-3]
-        if not {len(self.mean), len(self.std)} <= {1, channels}:
-            raise ValueError(
-                f"Normalize: the image has {channels} channels, got {len(self.mean)} means and {len(self.std)} stds"
-            )
+        channels, means, stds = image.shape[-3], np.size(self.mean), np.size(self.std)
+        if not {means, stds} <= {1, channels}:
+            raise ValueError(f"Normalize: the image has {channels} channels, got {means} means and {stds} stds")
         return (image - _per_channel(self.mean)) / _per_channel(self.std)
 
     @classmethod
@@ -105,15 +103,14 @@ class SubtractMean(Transform):
     @classmethod
     def fit(cls, dataset: Dataset) -> SubtractMean:
         """Return the transform with the mean of all images of a dataset, which must have one size."""
-        total, count = None, 0
+        total, count = np.zeros(()), 0
         for images in _chunks("SubtractMean.fit", dataset):
-            if total is not None and images.shape[1:] != total.shape:
+            if count and images.shape[1:] != total.shape:
                 raise ValueError(
                     f"SubtractMean.fit: all images must have one size, got {images.shape[1:]} after {total.shape}; "
                     "give the dataset a transform of Resize and CenterCrop"
                 )
-            part = images.sum(0, dtype=np.float64)
-            total = part if total is None else total + part
+            total = total + images.sum(0, dtype=np.float64)
             count += len(images)
         return cls((total / count).astype(np.float32))
 
@@ -176,9 +173,9 @@ class PCAColor(Transform):
         return cls(values, vectors * np.sign(strongest), std)
 
 
-def _per_channel(values: np.ndarray | tuple[float, ...]) -> np.ndarray:
+def _per_channel(values: np.ndarray | tuple[float, ...] | float) -> np.ndarray:
     """Return C numbers as float32 (C, 1, 1)."""
-    return np.asarray(values, np.float32)[:, None, None]
+    return np.asarray(values, np.float32).reshape(-1, 1, 1)
 
 
 def _chunks(who: str, dataset: Dataset, size: int = 256) -> Iterator[np.ndarray]:
@@ -200,10 +197,10 @@ def _chunks(who: str, dataset: Dataset, size: int = 256) -> Iterator[np.ndarray]
 
 def _moments(who: str, dataset: Dataset, largest: float = np.inf) -> tuple[int, np.ndarray, np.ndarray]:
     """Return the number of pixels, their sum (C,) and the sum of their outer products (C, C), in float64."""
-    count, total, products = 0, 0.0, 0.0
+    count, total, products = 0, np.zeros(()), np.zeros(())
     for images in _chunks(who, dataset):
         pixels = images.transpose(1, 0, 2, 3).reshape(images.shape[1], -1).astype(np.float64)
-        if np.ndim(total) and len(pixels) != len(total):
+        if total.ndim and len(pixels) != len(total):
             raise ValueError(f"{who}: all images must have {len(total)} channels, got one with {len(pixels)}")
         if pixels.size and np.abs(pixels).max() > largest:
             raise ValueError(

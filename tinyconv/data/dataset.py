@@ -221,7 +221,7 @@ def random_split(dataset: Dataset, lengths: Sequence[int] | Sequence[float], see
     (8, 2)
     """
     total = len(dataset)
-    sizes = list(lengths)
+    sizes: list[Any] = list(lengths)  # Any: ints or floats, checked below
     if all(isinstance(size, float) for size in sizes) and abs(sum(sizes) - 1) < 1e-6:
         # 1e-9 lifts 0.29 * 100 = 28.999999999999996 to the 29 that is meant
         sizes = [int(size * total + 1e-9) for size in sizes]

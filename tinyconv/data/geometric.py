@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyconv.data.image import METHODS, resize_image
-from tinyconv.data.transform import Transform, check_image, check_rng, freeze_pair
+from tinyconv.data.transform import Pair, Transform, as_pair, check_image, check_rng, freeze_pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class CenterCrop(Transform):
         Height and width of the window, in pixels.
     """
 
-    size: int | tuple[int, int]
+    size: Pair
 
     def __post_init__(self) -> None:
         freeze_pair(self, "size")
@@ -98,8 +98,8 @@ class RandomCrop(Transform):
         Zeros added on each side first, (top and bottom, left and right); 4 in ResNet's CIFAR recipe.
     """
 
-    size: int | tuple[int, int]
-    padding: int | tuple[int, int] = 0
+    size: Pair
+    padding: Pair = 0
 
     def __post_init__(self) -> None:
         freeze_pair(self, "size")
@@ -129,7 +129,7 @@ class RandomResizedCrop(Transform):
         Width / height; its logarithm is uniform between these.
     """
 
-    size: int | tuple[int, int]
+    size: Pair
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
@@ -155,7 +155,7 @@ class RandomResizedCrop(Transform):
             ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
             h, w = min(height, max(1, round(width / ratio))), min(width, max(1, round(height * ratio)))
             top, left = (height - h) // 2, (width - w) // 2
-        return resize_image(_window(image, top, left, (h, w)), self.size)
+        return resize_image(_window(image, top, left, (h, w)), as_pair(self.size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,7 @@ class TenCrop(Transform):
         Height and width of each crop, in pixels.
     """
 
-    size: int | tuple[int, int]
+    size: Pair
 
     def __post_init__(self) -> None:
         freeze_pair(self, "size")
@@ -210,7 +210,7 @@ class Pad(Transform):
         What the border holds.
     """
 
-    padding: int | tuple[int, int]
+    padding: Pair
     value: float = 0.0
 
     def __post_init__(self) -> None:
@@ -218,7 +218,7 @@ class Pad(Transform):
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         check_image("Pad", image)
-        rows, columns = self.padding
+        rows, columns = as_pair(self.padding)
         if rows == columns == 0:
             return image
         channels, height, width = image.shape
@@ -233,17 +233,19 @@ def _short_side(image: np.ndarray, side: int) -> tuple[int, int]:
     return (side, side * width // height) if height <= width else (side * height // width, side)
 
 
-def _room(who: str, image: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+def _room(who: str, image: np.ndarray, size: Pair) -> tuple[int, int]:
     """Return by how many rows and columns the image exceeds the window; ValueError if it does not hold it."""
     check_image(who, image)
-    rows, columns = image.shape[1] - size[0], image.shape[2] - size[1]
+    height, width = as_pair(size)
+    rows, columns = image.shape[1] - height, image.shape[2] - width
     if min(rows, columns) < 0:
         raise ValueError(
-            f"{who}: the window {size[0]}x{size[1]} must fit into the image, got {image.shape[1]}x{image.shape[2]}; "
+            f"{who}: the window {height}x{width} must fit into the image, got {image.shape[1]}x{image.shape[2]}; "
             "put Resize or Pad before it"
         )
     return rows, columns
 
 
-def _window(image: np.ndarray, top: int, left: int, size: tuple[int, int]) -> np.ndarray:
-    return image[:, top : top + size[0], left : left + size[1]]
+def _window(image: np.ndarray, top: int, left: int, size: Pair) -> np.ndarray:
+    height, width = as_pair(size)
+    return image[:, top : top + height, left : left + width]

@@ -62,7 +62,8 @@ class ImageFolder(ImageDataset):
                     f"ImageFolder: {self.folder} has the sub-folders {_some(unknown)}, "
                     f"which are not among the {len(classes)} classes {_some(classes)}; move them away or rename them"
                 )
-        super().__init__(transform, found if classes is None else classes)
+        names = found if classes is None else [str(name) for name in classes]
+        super().__init__(transform, names)
         self.paths: list[Path] = []
         labels: list[int] = []
         for name in found:
@@ -73,7 +74,7 @@ class ImageFolder(ImageDataset):
                     "add some or remove the folder"
                 )
             self.paths += images
-            labels += [self.classes.index(name)] * len(images)
+            labels += [names.index(name)] * len(images)
         self.labels = np.array(labels, np.int64)
         order = np.argsort(self.labels, kind="stable")  # `classes` may be in another order than the names
         self.labels, self.paths = self.labels[order], [self.paths[i] for i in order]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -177,7 +177,7 @@ class DataLoader:
                 self._position = (epoch, first)
                 yield Batch(_as_tensor(images), _as_tensor(labels), indices, len(samples))
 
-    def _prepare(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[tuple[Any, Any]]:
+    def _prepare(self, parts: Sequence[np.ndarray], epoch: int) -> Generator[tuple[Any, Any], None, None]:
         """Yield (images, labels) of each part as arrays, in order, up to two batches per thread ahead."""
         stop = threading.Event()
         if self.workers == 0:

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+#: A setting for height and width: one int for both, or (height, width); a transform stores the second form.
+Pair = int | tuple[int, int]
+
 
 @dataclass(frozen=True, eq=False)
 class Transform(ABC):
@@ -64,6 +67,11 @@ def check_rng(who: str, rng: np.random.Generator | None) -> np.random.Generator:
     if rng is None:
         raise TypeError(f"{who}: is random and needs a generator: call it as transform(image, rng)")
     return rng
+
+
+def as_pair(value: Pair) -> tuple[int, int]:
+    """Return (height, width)."""
+    return (value, value) if isinstance(value, int) else value
 
 
 def freeze_pair(transform: Transform, name: str, minimum: int = 1) -> None:
