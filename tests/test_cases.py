@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case
 
 import tinyconv
+from cases import CASES, Case
 from tinyconv import Tensor, gradcheck
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

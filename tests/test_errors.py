@@ -102,6 +102,7 @@ ROWS = [
         IndexError,
         "f: target must be in [0, 3), got -1",
     ),
+    (lambda: errors.check_probability("f", "p", "half"), TypeError, "f: p must be a number, got 'half'"),
     (lambda: errors.check_probability("f", "p", 1.5), ValueError, "f: p must be a probability in [0, 1], got 1.5"),
     (lambda: errors.check_probability("f", "p", float("nan")), ValueError, "got nan"),
     (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from broken import changed, failure, function, numbers, square
 
 import tinyconv
+from broken import changed, failure, function, numbers, square
 from tinyconv import Tensor, gradcheck
 from tinyconv.nn import functional as F
 

@@ -6,9 +6,9 @@ import types
 
 import numpy as np
 import pytest
-from broken import changed, failure, function, numbers, square
 
 import tinyconv
+from broken import changed, failure, function, numbers, square
 from tinyconv import gradcheck
 from tinyconv.nn import functional as F
 

@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-import tinyconv_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tinyconv as tc
+import tinyconv_kernels
 from tinyconv import random
 from tinyconv.nn import functional as F
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from tinyconv_kernels.geometry import output_size
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def check_range(op: str, name: str, indices: np.ndarray, limit: int, ignore: int
 
 def check_probability(op: str, name: str, p: float) -> None:
     """Raise unless p is in [0, 1]."""
+    if isinstance(p, bool) or not isinstance(p, (int, float, np.number)):
+        raise TypeError(f"{op}: {name} must be a number, got {p!r}")
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: {name} must be a probability in [0, 1], got {p}")
 

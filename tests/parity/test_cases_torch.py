@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from cases import CASES, Case, adapters
 from test_cases import assert_close, run
 

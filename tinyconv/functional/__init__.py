@@ -32,7 +32,6 @@ from tinyconv.functional.arithmetic import (
     logical_not,
     logical_or,
     lt,
-    matmul,
     maximum,
     minimum,
     mul,
@@ -43,7 +42,7 @@ from tinyconv.functional.arithmetic import (
 )
 from tinyconv.functional.conv import conv2d, conv_transpose2d, fold, unfold
 from tinyconv.functional.indexing import embedding, getitem
-from tinyconv.functional.linear import linear
+from tinyconv.functional.linear import linear, matmul
 from tinyconv.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -187,7 +187,7 @@ class Clamp(Function):
     """x limited to [low, high]; the derivative is 1 inside and on the limits, 0 beyond."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, low: float, high: float) -> Any:
+    def forward(ctx: Any, x: Any, low: float | None, high: float | None) -> Any:
         ctx.save(x)
         ctx.limits = low, high
         y = device.empty(x, x.shape)
@@ -197,8 +197,10 @@ class Clamp(Function):
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
         (x,), (low, high) = ctx.saved, ctx.limits
-        inside = _run("logical_and", _run("ge", x, low, np.bool_), _run("le", x, high, np.bool_), np.bool_)
-        return _run("mul", dy, inside, dy.dtype), None, None
+        for limit, side in ((low, "ge"), (high, "le")):
+            if limit is not None:
+                dy = _run("mul", dy, _run(side, x, limit, np.bool_), dy.dtype)
+        return dy, None, None
 
 
 class Softmax(Function):
@@ -269,6 +271,8 @@ def _float(op: str, x: Any) -> Tensor:
 def neg(x: Tensor) -> Tensor:
     """Return -x."""
     errors.check_tensor("neg", "x", x)
+    if x.dtype == np.bool_:
+        raise TypeError("neg: booleans cannot be negated; use ~ or .long()")
     return Neg.apply(x)
 
 
@@ -340,10 +344,13 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def clamp(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """Limit x to [min, max]; the derivative is 1 inside and on the limits, 0 beyond."""
-    low = -np.inf if min is None else float(min)
-    high = np.inf if max is None else float(max)
-    return Clamp.apply(_float("clamp", x), low, high)
+    """Limit x to [min, max], one of which may be None; the derivative is 1 inside and on the limits, 0 beyond."""
+    errors.check_tensor("clamp", "x", x)
+    if min is None and max is None:
+        raise ValueError("clamp: give at least one of min and max")
+    if any(isinstance(limit, float) for limit in (min, max)) and x.dtype.kind != "f":
+        x = x.float()
+    return Clamp.apply(x, min, max)
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:

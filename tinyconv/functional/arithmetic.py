@@ -1,4 +1,4 @@
-"""Elementwise arithmetic with broadcasting, comparisons, and the matrix product."""
+"""Elementwise arithmetic with broadcasting, and comparisons."""
 
 from __future__ import annotations
 
@@ -226,32 +226,6 @@ class Where(Function):
         return None, dx, _sum_to(_choose(condition, 0.0, dy, dy), ctx.shapes[1]) if for_y else None
 
 
-class MatMul(Function):
-    """Matrix product over the last two axes, broadcast over the others; gradients dy y^T and x^T dy."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
-        ctx.save(x, y)
-        ctx.lead = _broadcast("matmul (batch axes)", x.shape[:-2], y.shape[:-2])
-        out = device.empty(x, (*ctx.lead, x.shape[-2], y.shape[-1]))
-        device.kernels_for(x).matmul.matmul(x, y, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, dy: Any) -> Any:
-        x, y = ctx.saved
-        dx = dweight = None
-        if ctx.needs_input_grad[0]:
-            dx = device.empty(dy, (*ctx.lead, *x.shape[-2:]))
-            device.kernels_for(dy).matmul.matmul(dy, y.swapaxes(-1, -2), dx)
-            dx = _sum_to(dx, x.shape)
-        if ctx.needs_input_grad[1]:
-            dweight = device.empty(dy, (*ctx.lead, *y.shape[-2:]))
-            device.kernels_for(dy).matmul.matmul(x.swapaxes(-1, -2), dy, dweight)
-            dweight = _sum_to(dweight, y.shape)
-        return dx, dweight
-
-
 # ---------------------------------------------------------------------------------------------------------- functions
 
 
@@ -284,7 +258,10 @@ def add(x: Any, y: Any) -> Tensor:
 
 def sub(x: Any, y: Any) -> Tensor:
     """Return x - y with broadcasting."""
-    return Sub.apply(*_operands("sub", x, y))
+    x, y = _operands("sub", x, y)
+    if all(getattr(a, "dtype", np.dtype(type(a))) == np.bool_ for a in (x, y)):
+        raise TypeError("sub: booleans cannot be subtracted; convert them with .long(), or use !=")
+    return Sub.apply(x, y)
 
 
 def mul(x: Any, y: Any) -> Tensor:
@@ -303,7 +280,11 @@ def div(x: Any, y: Any) -> Tensor:
 
 def pow(x: Any, exponent: Any) -> Tensor:
     """Return x ** exponent with broadcasting."""
-    return Pow.apply(*_operands("pow", x, exponent))
+    x, exponent = _operands("pow", x, exponent)
+    plain = [a.data if isinstance(a, Tensor) else a for a in (x, exponent)]
+    if _promote(*plain).kind != "f" and device.of(plain[1]) != "meta" and np.any(np.asarray(plain[1]) < 0):
+        raise ValueError("pow: integers have no negative integer powers; convert with .float()")
+    return Pow.apply(x, exponent)
 
 
 def maximum(x: Any, y: Any) -> Tensor:
@@ -327,35 +308,6 @@ def where(condition: Tensor, x: Any, y: Any) -> Tensor:
     if not isinstance(x, Tensor) and not isinstance(y, Tensor):
         x = Tensor(np.asarray(x, np.float32 if isinstance(x, float) or isinstance(y, float) else np.int64))
     return Where.apply(condition, x, y)
-
-
-def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """Return the matrix product over the last two axes.
-
-    Parameters
-    ----------
-    x : Tensor, (..., M, K) or (K,)
-    y : Tensor, (..., K, N) or (K,)
-
-    Raises
-    ------
-    ValueError
-        The inner sizes differ, or an operand has no axis.
-    """
-    x, y = _operands("matmul", x, y)
-    errors.check_tensor("matmul", "x", x)
-    errors.check_same("matmul", x=x, y=y)
-    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
-        raise ValueError(f"matmul: wanted (..., M, K) @ (..., K, N), got {x.shape} @ {y.shape}")
-    wide, tall = x if x.ndim > 1 else x.unsqueeze(0), y if y.ndim > 1 else y.unsqueeze(1)
-    if wide.ndim > 2 and tall.ndim == 2:
-        # One large product instead of many, and y's gradient needs no array per batch entry.
-        rows = wide.reshape(int(np.prod(wide.shape[:-1], dtype=int)), wide.shape[-1])
-        out = MatMul.apply(rows, tall).reshape(*wide.shape[:-1], tall.shape[-1])
-    else:
-        out = MatMul.apply(wide, tall)
-    out = out if y.ndim > 1 else out.squeeze(-1)
-    return out if x.ndim > 1 else out.squeeze(-2 if y.ndim > 1 else -1)
 
 
 def _comparison(op: str, sign: str) -> Any:

@@ -1,10 +1,70 @@
-"""The fully connected layer."""
+"""The matrix product and the fully connected layer."""
 
 from __future__ import annotations
 
-from tinyconv import errors
-from tinyconv.functional.arithmetic import matmul
+from typing import Any
+
+import numpy as np
+
+from tinyconv import device, errors
+from tinyconv.function import Function
+from tinyconv.functional.arithmetic import _broadcast, _operands, _sum_to
 from tinyconv.tensor import Tensor
+
+
+class MatMul(Function):
+    """Matrix product over the last two axes, broadcast over the others; gradients dy y^T and x^T dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, y: Any) -> Any:
+        ctx.save(x, y)
+        ctx.lead = _broadcast("matmul (batch axes)", x.shape[:-2], y.shape[:-2])
+        out = device.empty(x, (*ctx.lead, x.shape[-2], y.shape[-1]))
+        device.kernels_for(x).matmul.matmul(x, y, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, y = ctx.saved
+        dx = dweight = None
+        if ctx.needs_input_grad[0]:
+            dx = device.empty(dy, (*ctx.lead, *x.shape[-2:]))
+            device.kernels_for(dy).matmul.matmul(dy, y.swapaxes(-1, -2), dx)
+            dx = _sum_to(dx, x.shape)
+        if ctx.needs_input_grad[1]:
+            dweight = device.empty(dy, (*ctx.lead, *y.shape[-2:]))
+            device.kernels_for(dy).matmul.matmul(x.swapaxes(-1, -2), dy, dweight)
+            dweight = _sum_to(dweight, y.shape)
+        return dx, dweight
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Return the matrix product over the last two axes.
+
+    Parameters
+    ----------
+    x : Tensor, (..., M, K) or (K,)
+    y : Tensor, (..., K, N) or (K,)
+
+    Raises
+    ------
+    ValueError
+        The inner sizes differ, or an operand has no axis.
+    """
+    x, y = _operands("matmul", x, y)
+    errors.check_tensor("matmul", "x", x)
+    errors.check_same("matmul", x=x, y=y)
+    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ValueError(f"matmul: wanted (..., M, K) @ (..., K, N), got {x.shape} @ {y.shape}")
+    wide, tall = x if x.ndim > 1 else x.unsqueeze(0), y if y.ndim > 1 else y.unsqueeze(1)
+    if wide.ndim > 2 and tall.ndim == 2:
+        # One large product instead of many, and y's gradient needs no array per batch entry.
+        rows = wide.reshape(int(np.prod(wide.shape[:-1], dtype=int)), wide.shape[-1])
+        out = MatMul.apply(rows, tall).reshape(*wide.shape[:-1], tall.shape[-1])
+    else:
+        out = MatMul.apply(wide, tall)
+    out = out if y.ndim > 1 else out.squeeze(-1)
+    return out if x.ndim > 1 else out.squeeze(-2 if y.ndim > 1 else -1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -240,6 +240,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
+    if not isinstance(tensors, (list, tuple)) or not tensors:
+        raise ValueError("stack: wanted a list of at least one tensor")
+    for i, t in enumerate(tensors):
+        errors.check_shape("stack", f"tensor {i}", t, getattr(tensors[0], "shape", ()), "as tensor 0 has")
     return cat([unsqueeze(t, dim) for t in tensors], dim)
 
 
@@ -287,11 +291,14 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
         return ZeroPad.apply(x, widths, value)
     if mode == "reflect" and any(max(w) >= n for w, n in zip(widths, x.shape, strict=True) if sum(w)):
         raise ValueError(f"pad: a reflected border must be narrower than the image, got {tuple(pad)} for {x.shape}")
+    if any(sum(w) and not n for w, n in zip(widths, x.shape, strict=True)):
+        raise ValueError(f"pad: an axis of size 0 has no border to {mode}, got shape {x.shape}")
     if x.device == "meta":
         sizes = [n + sum(w) for n, w in zip(x.shape, widths, strict=True)]
         return Gather.apply(x, device.empty(x.data, sizes, np.int64))
     flat = np.arange(x.numel(), dtype=np.int64).reshape(x.shape)
-    return Gather.apply(x, np.array(np.pad(flat, widths, "edge" if mode == "replicate" else mode), order="C"))
+    source = np.pad(flat, widths, "reflect") if mode == "reflect" else np.pad(flat, widths, "edge")
+    return Gather.apply(x, np.array(source, order="C"))
 
 
 def contiguous(x: Tensor) -> Tensor:
