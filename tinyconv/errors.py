@@ -105,8 +105,8 @@ def check_in_place(op: str, x: Tensor, value: Any) -> None:
 
 def check_window(
     op: str,
-    size: tuple[int, int],
-    kernel: tuple[int, int],
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
     stride: tuple[int, int],
     padding: tuple[int, int],
     dilation: tuple[int, int] = (1, 1),

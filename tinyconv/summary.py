@@ -144,7 +144,7 @@ def summary(model: nn.Module, input_shape: Sequence[Any] | None = None) -> Summa
 
 
 def _checked_shape(model: nn.Module, input_shape: Any) -> Any:
-    shape = model.input_shape if input_shape is None else input_shape
+    shape: Any = model.input_shape if input_shape is None else input_shape
     name = type(model).__name__
     if shape is None:
         raise ValueError(
@@ -216,7 +216,8 @@ def _macs(node: Node) -> int:
     if node.name == "MatMul":
         left, right = node.shapes  # (shape, dtype), or None for a constant
         return math.prod(node.outputs[0][0]) * (left[0][-1] if left else right[0][-2])
-    x, weight, y = node.ctx.shapes
+    ctx: Any = node.ctx  # shapes is set by these operations' forward
+    x, weight, y = ctx.shapes
     # A transposed convolution is counted from its inputs: each is multiplied into K / groups windows.
     return math.prod(weight[1:]) * math.prod(y if node.name == "Conv2d" else x)
 

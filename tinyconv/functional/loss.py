@@ -108,6 +108,7 @@ def _class_axes(op: str, x: Tensor, target: Tensor) -> tuple[int, int, int]:
     """Return x's shape seen as (N, K, M), or raise if target is not x without its class axis."""
     if x.ndim == 0:
         raise ValueError(f"{op}: x must be (N, K), (N, K, ...) or (K,), got shape ()")
+    wanted: tuple[int, ...]
     if x.ndim == 1:
         wanted, view = (), (1, x.shape[0], 1)
     else:

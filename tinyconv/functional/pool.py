@@ -121,7 +121,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """Maximum over each window of every feature map (Krizhevsky 2012, sec. 3.4: overlapping where stride < kernel_size).
+    """Maximum over each window of every feature map (Krizhevsky 2012, sec. 3.4: overlapping if stride < kernel_size).
 
     y[n, c, oh, ow] = max of x[n, c, h, w] over the window of (oh, ow); padding is never the maximum. The first of equal
     maxima wins; a NaN wins over all numbers.
@@ -200,7 +200,9 @@ def max_unpool2d(
     if output_size is not None:
         out = errors.pair(op, "output_size", tuple(output_size)[-2:], 1)
     else:
-        out = tuple((n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[2:], stride, padding, kernel, strict=True))
+        sides = zip(x.shape[2:], stride, padding, kernel, strict=True)
+        height, width = ((n - 1) * s - 2 * p + k for n, s, p, k in sides)
+        out = height, width
     if x.device != "meta":
         errors.check_range(op, f"indices for an output map of {out}", indices.data, out[0] * out[1])
     return unbatched(MaxUnpool2d.apply(x, indices.long(), out, accumulate))
@@ -245,7 +247,8 @@ def _adaptive_size(op: str, x: Tensor, output_size: Any) -> tuple[int, int]:
     both = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     if x.shape[2] == 0 or x.shape[3] == 0:
         raise ValueError(f"{op}: x must have at least one pixel, got shape {x.shape}")
-    return errors.pair(op, "output_size", [n if want is None else want for n, want in zip(x.shape[2:], both, strict=False)], 1)
+    sides = [n if want is None else want for n, want in zip(x.shape[2:], both, strict=False)]
+    return errors.pair(op, "output_size", sides, 1)
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
@@ -258,7 +261,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
 
 
 def adaptive_max_pool2d(x: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Maximum over the cells of :func:`adaptive_avg_pool2d`; with ``return_indices`` also where, as :func:`max_pool2d`."""
+    """Maximum over the cells of :func:`adaptive_avg_pool2d`; ``return_indices`` as in :func:`max_pool2d`."""
     x, unbatched = batched("adaptive_max_pool2d", x)
     pooled = AdaptiveMaxPool2d.apply(x, _adaptive_size("adaptive_max_pool2d", x, output_size))
     y, indices = (unbatched(t) for t in pooled)

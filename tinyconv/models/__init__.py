@@ -1,5 +1,6 @@
 """The papers' networks, finished: one file per paper. ``names()`` lists them, ``build(name, ...)`` makes one."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
@@ -7,7 +8,7 @@ from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
 from tinyconv.nn import Module
 
-_BUILDERS = {"alexnet": alexnet, "lenet5": lenet5}
+_BUILDERS: dict[str, Callable[..., Module]] = {"alexnet": alexnet, "lenet5": lenet5}
 
 
 def names() -> list[str]:

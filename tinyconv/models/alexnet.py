@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from tinyconv_kernels.geometry import output_size
 
 from tinyconv import errors, nn
 from tinyconv.models.registry import describe
 from tinyconv.nn import init
+from tinyconv_kernels.geometry import output_size
 
 
 class Plan(NamedTuple):

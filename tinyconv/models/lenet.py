@@ -6,6 +6,7 @@ connections, the scaled tanh, and an output that measures the distance to a draw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -176,8 +177,8 @@ def _initialise(layer: nn.Module) -> None:
         init.uniform_(layer.weight, -1.0, 1.0)
         if layer.weight.device != "meta":
             inputs = [sum(k == other for other, _ in layer.pairs) for k, _ in layer.pairs]
-            bound = 2.4 / (np.array(inputs) * layer.kernel_size**2)
-            layer.weight.data *= bound.astype(layer.weight.dtype)[:, None, None]
+            bounds = 2.4 / (np.array(inputs) * layer.kernel_size**2)
+            layer.weight.data *= bounds.astype(layer.weight.dtype)[:, None, None]
     elif isinstance(layer, (nn.Conv2d, nn.Linear, Subsample)):
         bound = 2.4 / (4 if isinstance(layer, Subsample) else init.fans(layer.weight)[0])
         init.uniform_(layer.weight, -bound, bound)
@@ -218,11 +219,12 @@ def connections(model: LeNet5) -> dict[str, int]:
 def _connections(model: LeNet5, rows: Iterable[Row]) -> dict[str, int]:
     found = {}
     for row in rows:
-        height_width = int(np.prod(row.output_shape[1:], dtype=int))
+        if row.output_shape is None:  # a layer that someone added and does not run
+            continue
         if row.kind == "Subsample":
-            found[row.name] = 5 * int(np.prod(row.output_shape, dtype=int))
+            found[row.name] = 5 * math.prod(row.output_shape)
         elif row.kind == "EuclideanRBF":
             found[row.name] = model.OUT.targets.numel()
         elif row.params:
-            found[row.name] = row.params * height_width
+            found[row.name] = row.params * math.prod(row.output_shape[1:])
     return found

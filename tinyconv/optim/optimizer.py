@@ -99,17 +99,17 @@ class Optimizer:
                 self._check(group)
                 for p in group["params"]:
                     if p.grad is not None:
-                        self._step_one(p, group)
+                        self._step_one(p, p.grad, group)
         return loss
 
-    def _step_one(self, p: Tensor, group: dict[str, Any]) -> None:
-        if p.grad.dtype != p.dtype or p.grad.shape != p.shape:
+    def _step_one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        if grad.dtype != p.dtype or grad.shape != p.shape:
             raise ValueError(
                 f"{type(self).__name__}: a parameter's gradient must be like it, {p.dtype} {p.shape}, "
-                f"got {p.grad.dtype} {p.grad.shape}"
+                f"got {grad.dtype} {grad.shape}"
             )
         param = device.contiguous(p.data)
-        self._update(device.kernels_for(param).optim, param, device.contiguous(p.grad.data), self._state_of(p), group)
+        self._update(device.kernels_for(param).optim, param, device.contiguous(grad.data), self._state_of(p), group)
         if param is not p.data:
             device.kernels_for(param).elementwise.copy(param, p.data)
         p._version.value += 1
