@@ -17,7 +17,7 @@ _GEOMETRIES = [
 CASES = [
     *[Case("max_pool2d", _IMAGE, k, "distinct") for k in _GEOMETRIES],
     Case("max_pool2d", _IMAGE, {"kernel_size": 2, "stride": 1, "dilation": 3}, "distinct"),
-    Case("max_pool2d", _IMAGE, {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": (2, 1), "ceil_mode": True}, "distinct"),
+    Case("max_pool2d", _IMAGE, {**_GEOMETRIES[6], "dilation": (2, 1)}, "distinct"),
     Case("max_pool2d", ((2, 1, 1, 1),), {"kernel_size": 1}, "distinct", note="one pixel"),
     Case("max_pool2d", ((2, 1, 1, 1),), {"kernel_size": 3, "padding": 1}, "distinct", note="mostly padding"),
     Case("max_pool2d", ((0, 3, 6, 6),), {"kernel_size": 3, "stride": 2}, "distinct", note="empty batch"),
@@ -32,8 +32,9 @@ CASES = [
       for kind in ("avg", "max") for size in (1, 3, (2, 5), (None, 2), 7, (9, 8))],
     Case("adaptive_avg_pool2d", ((0, 2, 5, 5),), {"output_size": 2}, note="empty batch"),
     *[Case("adaptive_max_pool2d", _IMAGE, {"output_size": 3, "return_indices": True}, v) for v in ("ties", "nan")],
-    Case("max_unpool2d", ((2, 3, 3, 3), Ints((2, 3, 3, 3), 1)), {"kernel_size": 2}, parity=False, note="all on one switch"),
-    Case("max_unpool2d", ((2, 3, 3, 2), Ints((2, 3, 3, 2), 24)), {"kernel_size": 2}, parity=False),
-    Case("max_unpool2d", ((2, 3, 3, 2), Ints((2, 3, 3, 2), 24)), {"kernel_size": 2, "accumulate": True}, parity=False),
-    Case("max_unpool2d", ((2, 3, 3, 2), Ints((2, 3, 3, 2), 42)), {"kernel_size": 3, "stride": 2, "output_size": (7, 6)}, parity=False),
-]
+    *[Case("max_unpool2d", ((2, 3, 3, 2), Ints((2, 3, 3, 2), high)), k, parity=False, note=f"{high} places")
+      for high, k in [(1, {"kernel_size": 2}),
+                      (24, {"kernel_size": 2}),
+                      (24, {"kernel_size": 2, "accumulate": True}),
+                      (42, {"kernel_size": 3, "stride": 2, "output_size": (7, 6)})]],
+]  # fmt: skip
