@@ -1,0 +1,73 @@
+"""The wheel, used in an empty folder, as somebody without a checkout has it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the tracked files and unpack it with pip; return that folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in tracked.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(folder / "source")], check=True)
+    (wheel,) = folder.glob("tinyconv-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
+    return folder / "site"
+
+
+def run(installed: Path, where: Path, *command: str) -> str:
+    """Run a command line with the wheel's files only, and return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=where, env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_it_is_the_wheel_that_runs(installed: Path, tmp_path: Path) -> None:
+    found = run(installed, tmp_path, "-c", "import tinyconv, tinyconv_kernels as k; print(tinyconv.__file__, k.__file__)")
+    assert found.count(str(installed)) == 2
+
+
+def test_doctor(installed: Path, tmp_path: Path) -> None:
+    assert "all good" in run(installed, tmp_path, "-m", "tinyconv", "doctor")
+
+
+def test_summary(installed: Path, tmp_path: Path) -> None:
+    assert "60,965,224" in run(installed, tmp_path, "-m", "tinyconv", "summary", "alexnet")
+
+
+def test_train(installed: Path, tmp_path: Path) -> None:
+    found = run(installed, tmp_path, "-m", "tinyconv", "train", "alexnet", "--data", "fashion", "--smoke")
+    assert "accuracy" in found
+    assert list(tmp_path.rglob("checkpoint.npz"))
+
+
+def test_lessons_are_not_in_it_and_it_says_where_they_are(installed: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tinyconv", "lesson"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert len(done.stderr.strip().splitlines()) == 1 and "source of tinyconv" in done.stderr
+
+
+def test_licences_are_in_it(installed: Path) -> None:
+    kept = {path.name for path in installed.glob("tinyconv-*.dist-info/licenses/**/*") if path.is_file()}
+    bundled = {path.name for path in (ROOT / "tinyconv/data/bundled").glob("LICENSE-*.txt")}
+    assert bundled and kept >= {"LICENSE", *bundled}
