@@ -29,7 +29,7 @@ from tinyconv.nn import functional as F
         (lambda x: (x - x.mean(0)) / (x.var(0) + 1e-5).sqrt(), [1e3 + numbers(6, 3)]),  # large values cancel
         (lambda x: (F.softmax(x, 1)).sum(1), [numbers(4, 3)]),  # the gradient is 0 but for rounding
         (lambda x, y: x @ y, [numbers(3, 4), numbers(4, 2)]),
-        (lambda x: F.relu(x), [numbers(60, 50)]),  # larger than FULL
+        (lambda x: F.relu(x), [numbers(60, 50)]),  # more than are checked one by one
         (lambda x: x.abs(), [np.linspace(-1, 1, 5000) + 1e-5]),  # a kink closer than the long step
         (lambda x, n: x * n, [numbers(3), 2]),
         (lambda x, table: (x * table[1][0]).sum(table[0]), [numbers(3, 2), (1, [2.0])]),
@@ -93,6 +93,20 @@ def test_sees_the_pattern_in_a_sample():
     error = failure(square(lambda g: 3 * g), numbers(100, 100))
     assert "exactly 3 times too large" in error.cause and error.share == 1
     assert "at 400 of 400 elements checked (100%)" in str(error)
+
+
+def test_elements_says_what_is_checked_one_by_one():
+    calls = []
+
+    def fn(x):
+        calls.append(x)
+        return x * x
+
+    gradcheck(fn, [numbers(10)], elements=0)
+    few = len(calls)
+    gradcheck(fn, [numbers(10)])
+    assert len(calls) - few == few + 4 * 10
+    assert failure(square(lambda g: 3 * g), numbers(10), elements=0).share == 1
 
 
 def test_needs_few_forward_passes_whatever_the_size():

@@ -13,7 +13,7 @@ from tinyconv.gradcheck_subject import Subject, in_float64
 
 __all__ = ["GradientError", "gradcheck"]
 
-FULL = 400  # an argument of up to so many elements is checked element by element, a larger one at so many of them
+SAMPLE = 400  # so many elements are looked at one by one where a direction fails
 DIRECTIONS = 3  # every argument is also checked along so many random directions, which move all its elements at once
 
 
@@ -25,6 +25,7 @@ def gradcheck(
     seed: int = 0,
     rtol: float = 1e-6,
     eps: float = 1e-4,
+    elements: int = 400,
     name: str | None = None,
 ) -> bool:
     """Check the gradients of ``fn`` in float64: along random directions, and element by element on small inputs.
@@ -47,6 +48,9 @@ def gradcheck(
         Allowed error relative to the gradient, on top of what rounding explains.
     eps : float
         Length of the step, times max(1, abs(x)). Where the check fails it is repeated with a step 100 times shorter.
+    elements : int
+        Arguments of up to so many elements are also checked element by element, at four forward passes each; 0 for a
+        whole network.
     name : str, optional
         The operation's name in messages.
 
@@ -69,7 +73,7 @@ def gradcheck(
     with in_float64(fn) as parameters:
         subject = Subject(fn, inputs, wrt, parameters, name, np.random.default_rng(seed))
         for argument, gradient in zip(subject.arguments, subject.backward(), strict=True):
-            _Check(subject, argument, gradient, rtol, eps).run()
+            _Check(subject, argument, gradient, rtol, eps).run(elements)
     return True
 
 
@@ -82,10 +86,10 @@ class _Check:
         # An element is judged relative to itself, but no finer than relative to a hundredth of the largest.
         self.floor = 0.01 * np.abs(gradient[np.isfinite(gradient)]).max(initial=0)
 
-    def run(self) -> None:
+    def run(self, elements: int) -> None:
         """Raise GradientError unless the gradient is right."""
         size, rng = self.gradient.size, self.subject.rng
-        if size <= FULL:
+        if size <= elements:
             self.elements(np.arange(size))
         for _ in range(DIRECTIONS if size else 0):
             d = self.step * rng.uniform(0.5, 1, self.step.shape) * rng.choice([-1, 1], self.step.shape)
@@ -93,7 +97,7 @@ class _Check:
             if slope.agrees:
                 continue
             # First anywhere, so that a pattern can be seen; then where halving the direction leads.
-            self.elements(np.sort(rng.choice(size, min(size, FULL), replace=False)))
+            self.elements(np.sort(rng.choice(size, min(size, SAMPLE), replace=False)))
             self.elements(self.suspects(d))
             self.subject.fail(
                 f"the gradient of {self.argument.label} is wrong along a random direction (analytic "
@@ -129,7 +133,7 @@ class _Check:
     def suspects(self, d: np.ndarray) -> np.ndarray:
         """Halve a direction that fails until so few elements are left that each can be checked."""
         block = np.arange(d.size)
-        while block.size > FULL:
+        while block.size > SAMPLE:
             halves = np.array_split(block, 2)
             masks = [np.isin(np.arange(d.size), half).reshape(d.shape) for half in halves]
             block = halves[int(np.argmax([self.slope(d * mask).error for mask in masks]))]
