@@ -42,7 +42,9 @@ def outputs_of(model: nn.Module, names: list[str], images: tinyconv.Tensor) -> d
 # %% [markdown]
 # ## Five figures
 # On ImageNet the first filters become edges, stripes and colour blobs in every run, one GPU grey and one coloured.
-# After our 1,900 steps a few are lines and edges; the rest still shows the random numbers it began with.
+# After our 1,900 steps a few are lines and edges; the rest still shows the random numbers it began with. It confuses
+# what people confuse at 28 pixels, and some of its surest mistakes make one doubt the label. Neighbours in fc7 share
+# the label more often than neighbours in pixels: a distance that means something.
 
 
 # %%
@@ -102,8 +104,7 @@ def draw_mistakes(scores: np.ndarray) -> Figure:
 
 def nearest(vectors: np.ndarray) -> np.ndarray:
     """Return, for each vector, the indices of the seven nearest (Euclid), itself first."""
-    squares = (vectors**2).sum(axis=1)
-    distance = squares[:, None] + squares - 2 * vectors @ vectors.T
+    distance = (vectors**2).sum(axis=1) - 2 * vectors @ vectors.T  # squared, less the same number along each row
     np.fill_diagonal(distance, -np.inf)
     return distance.argsort(axis=1)[:, :7]
 
@@ -117,7 +118,7 @@ def draw_neighbours(near: np.ndarray) -> Figure:
     for row, column in np.ndindex(near.shape):
         corner, color = (29 * column - 0.5, 29 * row - 0.5), "C2" if right[row, column] else "C3"
         axis.add_patch(Rectangle(corner, 28, 28, fill=False, color=color, lw=2))
-    axis.set(xticks=[], yticks=[], title="image, and its nearest in fc7 (green: same label, red: another)")
+    axis.set(xticks=[], yticks=[], title="left an image, then its nearest in fc7 (green: same label)")
     return fig
 
 
@@ -140,10 +141,6 @@ def look_inside(model: nn.Module, lesson: tinyconv.lesson.Lesson) -> float:
     print(f"the nearest other image has the same label: {same[0]:.1%} of the time in fc7, {same[1]:.1%} in pixels")
     return float(np.mean(answer == TEST.labels))
 
-
-# %% [markdown]
-# It confuses what people confuse at 28 pixels, and some of its surest mistakes make one doubt the label. Neighbours
-# in fc7 share the label more often than neighbours in pixels: a distance that means something.
 
 # %%
 if __name__ == "__main__":

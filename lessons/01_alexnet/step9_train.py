@@ -10,12 +10,17 @@
 # and inputs of unit variance, to which the small network's initial weights (He et al. 2015) are fitted.
 
 # %%
+import sys
+
+from tqdm import tqdm
+
 import tinyconv
 from tinyconv import models, optim
 from tinyconv.data import Compose, DataLoader, Normalize, RandomMirror, Subset, fashion_mnist
 from tinyconv.history import History
 from tinyconv.lesson import Lesson
 from tinyconv.nn import Module
+from tinyconv.training_state import TrainState
 
 lesson = tinyconv.lesson_step(__name__)
 EPOCHS = 12
@@ -38,6 +43,16 @@ def loaders(images: int = 10_000, tests: int = 2000, seed: int = 0) -> tuple[Dat
     )
 
 
+class FirstStep:
+    """Says after the first step that training runs, and where it starts from."""
+
+    def on_step(self, state: TrainState) -> None:
+        """Print one line, above the bar."""
+        if state.step == 1:
+            tqdm.write(f"step 1: loss {state.loss:.3f}; guessing among ten classes has ln 10 = 2.303")
+            sys.stdout.flush()
+
+
 def train(model: Module, lesson: Lesson) -> History:
     """Train, dividing the rate by 10 after two thirds and near the end; leave the lesson's checkpoint."""
     train_loader, test_loader = loaders(*((320, 250) if lesson.smoke else (10_000, 2000)), lesson.seed)
@@ -50,6 +65,7 @@ def train(model: Module, lesson: Lesson) -> History:
         schedule=optim.MultiStepLR(optimizer, [EPOCHS * 2 // 3, EPOCHS - 1]),
         epochs=epochs,
         test_loader=test_loader,
+        callbacks=[FirstStep()],
         out=lesson.out,
         checkpoint=lesson.checkpoint(),
         resume=lesson.resume,
