@@ -18,8 +18,10 @@ from tinyconv.tensor import Tensor
 
 FORMAT = "tinyconv-checkpoint-1"
 _FAMILY = "tinyconv-checkpoint-"
-_UNREADABLE = (ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, struct.error)
-_UNREADABLE += (zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError,
+    struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class CheckpointError(ValueError):

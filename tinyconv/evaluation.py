@@ -53,7 +53,7 @@ def run(model: Module, loader: Iterable[Any], loss: Loss, stop: Callable[[], Any
     if hasattr(loader, "start_at"):
         loader.start_at(0)
     meter, table = Meter(), None
-    with kept_modes(model), no_grad(), limited_threads():
+    with kept_modes(model), no_grad(), limited_threads(model):
         model.eval()
         for batch in loader:
             if stop():

@@ -147,7 +147,7 @@ class Log:
 
 def read_log(path: str | Path) -> list[Row]:
     """Return the lines of a ``train.jsonl``; a last line cut off by a kill is left out, a missing file is empty."""
-    rows = []
+    rows: list[Row] = []
     try:
         text = Path(path).read_text("utf-8", errors="replace")
     except FileNotFoundError:

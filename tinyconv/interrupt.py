@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 EXIT_CODE = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
 left = False  # whether leave() ended the program: then a lesson's step is not done
@@ -47,7 +47,7 @@ class Interrupts:
             print("\nstopping after this step, then saving (once more: stop at once)", file=sys.stderr, flush=True)
 
 
-def leave() -> None:
+def leave() -> NoReturn:
     """End the program with exit code 130; in an interactive session only the cell, by KeyboardInterrupt."""
     global left
     left = True

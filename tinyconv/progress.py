@@ -32,8 +32,8 @@ class Progress:
         else:
             print(text, flush=True)
 
-    def epoch(self, number: int, steps: int, done: int) -> None:
-        """Begin the bar of epoch ``number`` (from 1)."""
+    def epoch(self, number: int, steps: int | None, done: int) -> None:
+        """Begin the bar of epoch ``number`` (from 1); ``steps`` None: nobody knows how many there are."""
         if self.bars:
             from tqdm import tqdm
 

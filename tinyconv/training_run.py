@@ -6,12 +6,12 @@ import inspect
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinyconv import evaluation, interrupt, random
 from tinyconv.checkpoint import Checkpoint, CheckpointError, save
@@ -122,16 +122,17 @@ class Run:
     # ------------------------------------------------------------------------------------------------------- training
     def train(self) -> History:
         """Run the epochs that are left."""
-        with self.interrupts, closing(self.log), closing(self.progress), limited_threads(), _seeded(self.settings.seed):
+        with self.interrupts, closing(self.log), closing(self.progress), _seeded(self.settings.seed):
             self.model.train()
-            while self.state.epoch <= self.settings.epochs and not self.state.stop:
-                self._epoch()
+            with limited_threads(self.model):
+                while self.state.epoch <= self.settings.epochs and not self.state.stop:
+                    self._epoch()
         self._plot()
         return self.state.history
 
     def _epoch(self) -> None:
         state = self.state
-        steps = len(self.train_loader) if hasattr(self.train_loader, "__len__") else None
+        steps = len(self.train_loader) if isinstance(self.train_loader, Sized) else None
         if steps is None or self.batch < steps:
             self.progress.epoch(state.epoch, steps, self.batch)
             for batch in self._batches():
@@ -280,7 +281,7 @@ class Run:
             name = config.get("builder", type(self.model).__name__)
             self.state.history.plot(self.settings.folder / "curves.png", title=f"Training of {name}")
 
-    def _leave(self) -> None:
+    def _leave(self) -> NoReturn:
         """Save, say how to go on, and end the program."""
         state, file = self.state, self.settings.file
         self.save()

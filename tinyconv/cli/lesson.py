@@ -100,7 +100,7 @@ def _scripts(folder: Path, options: argparse.Namespace) -> list[Path]:
         return [main]
     if options.step is None:
         return steps
-    numbered = {int(re.match(r"step(\d+)", step.name).group(1)): step for step in steps}
+    numbered = {int(number[1]): step for step in steps if (number := re.match(r"step(\d+)", step.name))}
     if options.step not in numbered:
         known = ", ".join(map(str, numbered))
         raise UsageError(f"lesson {folder.name} has no step {options.step}; its steps are {known}")
@@ -111,7 +111,7 @@ def _run_script(script: Path, arguments: list[str]) -> int:
     """Run a step in a process of its own, with the tinyconv that runs here, and return its exit code."""
     import tinyconv_kernels
 
-    here = [str(Path(package.__file__).resolve().parent.parent) for package in (tinyconv, tinyconv_kernels)]
+    here = [str(Path(file).resolve().parent.parent) for file in (tinyconv.__file__, tinyconv_kernels.__file__)]
     path = os.pathsep.join([*here, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen([sys.executable, str(script), *arguments], env={**os.environ, "PYTHONPATH": path})
     before = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())

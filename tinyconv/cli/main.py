@@ -66,7 +66,7 @@ def _known_command(arguments: list[str]) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = _Parser(add_help=False)
     everywhere.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser = _Parser(
         prog="tinyconv",

@@ -62,11 +62,12 @@ def open_data(name: str, channels: int | None = None) -> Source:
     """
     bundled = {"fashion": data.fashion_mnist, "mnist": data.mnist, "digits": data.digits}
     if name in bundled:
-        parts = [_with_channels(bundled[name](part), channels) for part in ("train", "test")]
-        return Source(name, *parts, mirror=name == "fashion")
+        train, test = (_with_channels(bundled[name](part), channels) for part in ("train", "test"))
+        return Source(name, train, test, mirror=name == "fashion")
     if name == "shapes":
-        parts = [_with_channels(data.shapes10(n, 32, seed=seed), channels) for seed, n in enumerate((4000, 1000))]
-        return Source(name, *parts, mirror=True)
+        sizes = enumerate((4000, 1000))
+        train, test = (_with_channels(data.shapes10(n, 32, seed=seed), channels) for seed, n in sizes)
+        return Source(name, train, test, mirror=True)
     return _open_folder(name, "L" if channels == 1 else "RGB")
 
 
@@ -76,7 +77,8 @@ def _with_channels(dataset: data.ArrayDataset, channels: int | None) -> data.Arr
     if channels in (None, images.shape[1]):
         return dataset
     if channels == 1:
-        images = np.einsum("nchw,c->nhw", images.astype(np.float32), np.float32([0.299, 0.587, 0.114]))[:, None]
+        eye = np.array([0.299, 0.587, 0.114], np.float32)
+        images = np.einsum("nchw,c->nhw", images.astype(np.float32), eye)[:, None]
     else:
         images = np.repeat(images, 3, axis=1)
     images = images / np.float32(dataset.maximum) if dataset.images.dtype.kind in "ui" else images
@@ -91,9 +93,9 @@ def _open_folder(name: str, mode: str) -> Source:
     train = next((parts[part] for part in _TRAIN if part in parts), None)
     test = next((parts[part] for part in _TEST if part in parts), None)
     if train is not None and test is not None:
-        first = data.ImageFolder(train, mode=mode)
-        second = data.ImageFolder(test, classes=first.classes, mode=mode)
-        return Source(folder.resolve().name, first, second, True, True)
+        training = data.ImageFolder(train, mode=mode)
+        testing = data.ImageFolder(test, classes=training.classes, mode=mode)
+        return Source(folder.resolve().name, training, testing, True, True)
     if train is not None or test is not None:
         missing = "test/ beside train/" if test is None else "train/ beside test/"
         raise UsageError(f"{folder} has no folder {missing}; add it, or give the folder of classes to have it split")

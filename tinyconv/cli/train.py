@@ -95,7 +95,8 @@ def _channels(name: str) -> int | None:
 
     if "in_channels" in inspect.signature(getattr(models, name)).parameters:
         return None
-    return models.build(name, device="meta").input_shape[0]
+    shape = models.build(name, device="meta").input_shape
+    return None if shape is None else shape[0]
 
 
 def _build(name: str, arguments: dict[str, Any], classes: int, channels: int, scale: str) -> Any:
