@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import Tensor, creation, errors, nn, random
+from tinyconv import creation, errors, nn, random
 from tinyconv import functional as F
 from tinyconv.models.registry import describe
 from tinyconv.nn import init
 from tinyconv.summary import Row, summary
+from tinyconv.tensor import Tensor
 
 # Table I: which maps of S2 each of the 16 maps of C3 sees.
 C3_TABLE = (
