@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def grad(
-    output: Tensor, inputs: Tensor | Sequence[Tensor], grad_output: Tensor | None = None, retain_graph: bool = False
+    output: Tensor,
+    inputs: Tensor | list[Tensor] | tuple[Tensor, ...],
+    grad_output: Tensor | None = None,
+    retain_graph: bool = False,
 ) -> Any:
     """Return d output / d inputs without touching any ``.grad``.
 
@@ -23,20 +26,19 @@ def grad(
     ----------
     output : Tensor
         A scalar, or any tensor together with ``grad_output`` of its shape.
-    inputs : Tensor or sequence of Tensors
+    inputs : Tensor, or list or tuple of Tensors
         Leaves or intermediate tensors.
 
     Returns
     -------
     Tensor, or a tuple of them like ``inputs``; None for an input the output does not depend on.
     """
-    single = not isinstance(inputs, (tuple, list))
-    wanted = [inputs] if single else list(inputs)
+    wanted = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
     for i, t in enumerate(wanted):
         if not t.requires_grad:
             raise RuntimeError(f"grad: input {i} does not require a gradient; create it with requires_grad=True")
     found = _walk(output, grad_output, retain_graph, wanted)
-    return found[0] if single else tuple(found)
+    return tuple(found) if isinstance(inputs, (tuple, list)) else found[0]
 
 
 def backward(output: Tensor, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -59,7 +61,7 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Any:
         seed = device.empty(output.data, output.shape)
         device.kernels_for(seed).elementwise.fill(seed, 1)
         return seed
-    data = getattr(gradient, "data", None) if hasattr(gradient, "requires_grad") else np.asarray(gradient)
+    data: Any = gradient.data if hasattr(gradient, "requires_grad") else np.asarray(gradient)
     if tuple(data.shape) != output.shape:
         raise RuntimeError(f"backward: gradient must have the tensor's shape {output.shape}, got {tuple(data.shape)}")
     return data.astype(output.dtype)  # a copy: the caller's array must not become a leaf's gradient

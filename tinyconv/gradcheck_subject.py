@@ -67,8 +67,9 @@ class Subject:
         self.which = [i for i, y in enumerate(results) if isinstance(y, Tensor) and y.requires_grad]
         self.outputs = [results[i] for i in self.which]
         node = self.outputs[0].node if self.outputs else None
-        self.op = name or (fn.__name__ if isinstance(fn, type) else type(fn).__name__ if parameters else None)
-        self.op = self.op or (node.name if node else getattr(fn, "__name__", "fn"))
+        kind = fn if isinstance(fn, type) else type(fn) if parameters else None  # a Function or a Module
+        called = kind.__name__ if kind else node.name if node else getattr(fn, "__name__", "fn")
+        self.op: str = name or called
         self._check_outputs()
         self.upstream = rng.standard_normal(self.value.size)
         self.output_shape = self.outputs[0].shape if len(self.outputs) == 1 else self.value.shape

@@ -25,6 +25,13 @@ class TensorMethods:
 
     __slots__ = ()
 
+    if TYPE_CHECKING:  # what Tensor itself defines
+
+        @property
+        def shape(self) -> tuple[int, ...]: ...
+
+        def __len__(self) -> int: ...
+
     # fmt: off
     def __add__(self, other: Any) -> Tensor: return _f().add(self, other)
     def __radd__(self, other: Any) -> Tensor: return _f().add(other, self)
@@ -114,7 +121,7 @@ class TensorMethods:
     # fmt: on
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))  # type: ignore[arg-type]
+        return (self[i] for i in range(len(self)))
 
 
 def _booleans(sign: str, *operands: Any) -> tuple:
