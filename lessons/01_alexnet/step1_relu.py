@@ -81,10 +81,10 @@ except tinyconv.GradientError as error:
 # %%
 train = digits("train")
 pixels = train.images.reshape(len(train), -1) / 16.0
-rates = (0.001, 0.003, 0.01) if lesson.smoke else (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+rates, steps = ((0.001, 0.003, 0.01), 150) if lesson.smoke else ((0.0003, 0.001, 0.003, 0.01, 0.03, 0.1), 600)
 
 
-def race(activation: str, scale: float, std: float | None, rate: float, steps: int = 600) -> list[float]:
+def race(activation: str, scale: float, std: float | None, rate: float) -> list[float]:
     """Return the training error after every tenth step of SGD with momentum 0.9 and batches of 32."""
     rng = np.random.default_rng(0)
     inputs, errors = (pixels - pixels.mean()) * scale, []
@@ -120,10 +120,10 @@ print("steps to 10 % training error, each with its best rate")
 for setup, scale, std in (("raw", 255.0, 0.03), ("friendly", 1.0, None)):
     for activation in ("relu", "tanh"):
         runs = {rate: race(activation, scale, std, rate) for rate in rates}
-        steps = {rate: next((10 * i for i, e in enumerate(runs[rate], 1) if e < 0.1), np.inf) for rate in rates}
-        best = min(rates, key=steps.get)
+        needed = {rate: next((10 * i for i, e in enumerate(runs[rate], 1) if e < 0.1), np.inf) for rate in rates}
+        best = min(rates, key=needed.get)
         curves[setup, activation] = runs[best]
-        print(f"  {setup:9s} {activation}: {steps[best]:4.0f}   (rate {best})")
+        print(f"  {setup:9s} {activation}: {needed[best]:4.0f}   (rate {best})")
 
 # %% [markdown]
 # On raw inputs ReLU is several times faster; on friendly ones the two are level. The famous factor is not about ReLU
