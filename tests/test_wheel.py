@@ -40,7 +40,8 @@ def run(installed: Path, where: Path, *command: str) -> str:
 
 
 def test_it_is_the_wheel_that_runs(installed: Path, tmp_path: Path) -> None:
-    found = run(installed, tmp_path, "-c", "import tinyconv, tinyconv_kernels as k; print(tinyconv.__file__, k.__file__)")
+    files = "import tinyconv, tinyconv_kernels as k; print(tinyconv.__file__, k.__file__)"
+    found = run(installed, tmp_path, "-c", files)
     assert found.count(str(installed)) == 2
 
 

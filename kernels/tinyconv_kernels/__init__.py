@@ -1,6 +1,7 @@
 """Array kernels of tinyconv: raw arrays in, raw arrays out; they know nothing of tensors.
 
-The folder is ``kernels/``, the package ``tinyconv_kernels``: the import name ``kernels`` belongs to another project on PyPI.
+The folder is ``kernels/``, the package ``tinyconv_kernels``: the import name ``kernels`` belongs to another project on
+PyPI.
 """
 
 import hashlib
@@ -35,7 +36,8 @@ def cache_folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # read-only home (containers): compiled kernels last as long as the temporary folder
-        folder = Path(tempfile.gettempdir()) / f"tinyconv-{os.getuid() if hasattr(os, 'getuid') else 'user'}" / folder.name
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        folder = Path(tempfile.gettempdir()) / f"tinyconv-{user}" / folder.name
     return folder
 
 

@@ -6,8 +6,8 @@ from numba import njit
 def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil_mode: bool = False) -> int:
     """Return how many windows fit: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
 
-    With ``ceil_mode`` the division rounds up, and a last window that would start beyond the input and its left padding is
-    dropped (PyTorch's rule; Caffe drops it only if padding > 0).
+    With ``ceil_mode`` the division rounds up, and a last window that would start beyond the input and its left padding
+    is dropped (PyTorch's rule; Caffe drops it only if padding > 0).
     """
     reach = size + 2 * padding - dilation * (kernel - 1) - 1
     if not ceil_mode:
@@ -16,8 +16,10 @@ def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int
     return out - 1 if (out - 1) * stride >= size + padding else out
 
 
-def transposed_size(size: int, kernel: int, stride: int, padding: int, dilation: int = 1, output_padding: int = 0) -> int:
-    """Return the size that a convolution maps onto ``size``; ``output_padding`` picks among the ``stride`` candidates."""
+def transposed_size(
+    size: int, kernel: int, stride: int, padding: int, dilation: int = 1, output_padding: int = 0
+) -> int:
+    """Return the size that a convolution maps onto ``size``; ``output_padding`` picks one of ``stride`` candidates."""
     return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
 
 

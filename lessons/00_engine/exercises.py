@@ -8,6 +8,7 @@ overwrites its output argument completely and returns nothing. Any way of comput
 """
 
 import numpy as np
+
 from tinyconv_kernels.geometry import output_size
 
 

@@ -15,11 +15,11 @@ import matplotlib.pyplot as plt
 import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tinyconv_kernels.cpu._correlate import DEPTH, TILE
-from tinyconv_kernels.geometry import output_size
 
 import tinyconv
 from tinyconv.nn import functional as F
+from tinyconv_kernels.cpu._correlate import DEPTH, TILE
+from tinyconv_kernels.geometry import output_size
 
 lesson = tinyconv.lesson_step(__name__)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import _correlate, _micro
 from tinyconv_kernels.cpu import conv as cpu
 from tinyconv_kernels.geometry import output_size, transposed_size

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import elementwise as cpu
 from tinyconv_kernels.reference import elementwise as reference
 

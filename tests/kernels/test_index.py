@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import index as cpu
 from tinyconv_kernels.reference import index as reference
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import optim as cpu
 from tinyconv_kernels.reference import optim as reference
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import pool as cpu
 from tinyconv_kernels.geometry import output_size
 from tinyconv_kernels.reference import pool as reference

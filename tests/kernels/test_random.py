@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import random as cpu
 from tinyconv_kernels.reference import random as reference
 

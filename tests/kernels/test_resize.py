@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import resize as cpu
 from tinyconv_kernels.reference import resize as reference
 

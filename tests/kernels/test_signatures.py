@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 import tinyconv_kernels
 
 ROOT = Path(tinyconv_kernels.__file__).parent

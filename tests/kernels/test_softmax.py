@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import softmax as cpu
 from tinyconv_kernels.reference import softmax as reference
 

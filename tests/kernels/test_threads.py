@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 import pytest
+
 from tinyconv_kernels.cpu import _threads, elementwise, norm, optim, pool, random, resize
 
 PAIRS = (3, 3), (2, 2), (1, 1)

@@ -8,7 +8,7 @@ PARALLEL_FROM = 1 << 17
 
 
 def worth_threads(work):
-    """Return whether ``work`` (elements read or written) pays for threads; a loader thread has one thread and never pays.
+    """Return whether ``work`` (elements read or written) pays for threads; never in a loader thread, which has one.
 
     A kernel's body is a plain njit function over a range of planes, and ``_..._parallel`` is a separate, tiny prange
     function that calls it. The two must not be one Python function compiled twice: Numba's cache ignores ``parallel``
