@@ -9,7 +9,8 @@ import pytest
 
 import tinyconv
 from cases import CASES, Case
-from tinyconv import Tensor, gradcheck
+from tinyconv import GradientError, Tensor, gradcheck
+from tinyconv.function import Node
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 smooth_case = pytest.mark.parametrize("case", [c for c in CASES if c.smooth], ids=lambda case: case.id)
@@ -50,6 +51,22 @@ def test_cpu_equals_reference(case: Case) -> None:
 @smooth_case
 def test_gradient(case: Case) -> None:
     gradcheck(case, case.arrays(), rtol=1e-6, name=case.op)
+
+
+@pytest.mark.slow
+@smooth_case
+def test_the_check_itself_sees_an_error_of_a_hundred_thousandth(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Node.backward
+
+    def off(node: Node, grads: list[Any]) -> tuple[Any, ...]:
+        return tuple(None if g is None else np.asarray(g * (1 + 1e-5)) for g in right(node, grads))
+
+    _, grads = run(case, case.arrays())
+    monkeypatch.setattr(Node, "backward", off)
+    _, spoilt = run(case, case.arrays())
+    if any((a != b).any() for a, b in zip(grads, spoilt, strict=True)):  # no gradient, or one of 0, cannot be spoilt so
+        with pytest.raises(GradientError):
+            gradcheck(case, case.arrays())
 
 
 @every_case

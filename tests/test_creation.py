@@ -193,6 +193,7 @@ def test_makers_take_device_and_gradient(make):
         (lambda: tc.zeros(2.5), ValueError, "shape: sizes must be non-negative ints, got (2.5,)"),
         (lambda: tc.from_numpy([1, 2]), TypeError, "from_numpy: wanted a NumPy array, got list; use tinyconv.tensor"),
         (lambda: tc.from_numpy(np.zeros(2, np.float16)), TypeError, "dtype must be one of"),
+        (lambda: tc.from_dlpack([1]), TypeError, "from_dlpack: wanted an array of a library that speaks DLPack"),
     ],
 )
 def test_errors(make, error, message):

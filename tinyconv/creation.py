@@ -55,6 +55,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """Return a tensor that shares the memory of another library's CPU tensor (anything with ``__dlpack__``)."""
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(f"from_dlpack: wanted an array of a library that speaks DLPack, got {type(source).__name__}")
     return Tensor(np.from_dlpack(source))
 
 
