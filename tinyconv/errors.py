@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tinyconv.tensor import Tensor
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's letters for bool, integers, floats: a higher kind wins
 _NATIVE = frozenset(np.dtype(name) for name in DTYPES)
 
 
@@ -84,9 +85,6 @@ def check_shape(op: str, name: str, x: Tensor, shape: tuple[int, ...], why: str 
         raise ValueError(f"{op}: {name} must have shape {tuple(shape)}{' ' + why if why else ''}, got {x.shape}")
 
 
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
-
-
 def check_in_place(op: str, x: Tensor, value: Any) -> None:
     """Raise unless x's memory can hold the result of an operation of x and value."""
     try:
@@ -98,7 +96,7 @@ def check_in_place(op: str, x: Tensor, value: Any) -> None:
             f"{op}: a value of shape {np.shape(value)} cannot be broadcast to the tensor's shape {x.shape}"
         )
     kind = "f" if op == "div_" else np.asarray(value).dtype.kind
-    if _RANK.get(kind, 3) > _RANK[x.dtype.kind]:
+    if KINDS.get(kind, 3) > KINDS[x.dtype.kind]:
         result = {"i": "integer", "u": "integer", "f": "floating"}.get(kind, "no number")
         raise TypeError(f"{op}: the result is {result} and does not fit into this {x.dtype} tensor; convert it first")
 

@@ -40,9 +40,6 @@ def _broadcast(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"{op}: shapes {' and '.join(map(str, shapes))} cannot be broadcast together") from None
 
 
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # of kinds of dtypes
-
-
 def _number_dtype(number: float) -> Any:
     return np.bool_ if isinstance(number, builtins.bool) else np.int64 if isinstance(number, int) else np.float32
 
@@ -59,9 +56,9 @@ def _promote(*operands: Any) -> Any:
     numbers = [np.dtype(_number_dtype(a)) for a in operands if not isinstance(a, np.ndarray)]
     result, rank = np.dtype(np.bool_), -1
     for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
-        highest = max((_RANK[dtype.kind] for dtype in group), default=-1)
+        highest = max((errors.KINDS[dtype.kind] for dtype in group), default=-1)
         if highest > rank:
-            result, rank = np.result_type(*[d for d in group if _RANK[d.kind] == highest]), highest
+            result, rank = np.result_type(*[d for d in group if errors.KINDS[d.kind] == highest]), highest
     return result
 
 
