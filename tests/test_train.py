@@ -1,4 +1,4 @@
-"""fit and evaluate: what is written, what callbacks see, how a run ends and goes on."""
+"""fit: what is written and printed, what callbacks see, bad arguments."""
 
 from __future__ import annotations
 
@@ -9,135 +9,15 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import tinyconv
-from tinyconv import Tensor, data, evaluate, fit, nn, optim, progress
+from tinyconv import data, fit, optim, progress
 from tinyconv.checkpoint import Checkpoint
 from tinyconv.history import History
 from tinyconv.train import cross_entropy
-
-SCRIPT = Path(__file__).with_name("training_script.py")
-ROOT = SCRIPT.parent.parent
-
-
-def run_script(*arguments, script=SCRIPT):
-    """Run the training script in a process of its own, warnings being errors."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-W", "error", str(script), *map(str, arguments)]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
-
-
-def blobs(n=60, seed=0):
-    """Three well separated classes of 1 x 2 x 2 images."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 3
-    images = rng.normal(0, 0.3, (n, 1, 2, 2)).astype(np.float32)
-    images[np.arange(n), 0, labels // 2, labels % 2] += 2
-    return data.ArrayDataset(images, labels, classes=["a", "b", "c"])
-
-
-def small(seed=0, dropout=0.0):
-    """Return a fresh small model, its optimizer and its loader."""
-    tinyconv.manual_seed(seed)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
-    return model, optim.SGD(model.parameters(), 0.2, momentum=0.9), data.DataLoader(blobs(), 20, shuffle=True)
-
-
-def weights(model):
-    """Return copies of all arrays of the model."""
-    return {key: value.numpy().copy() for key, value in model.state_dict().items()}
-
-
-def assert_same(a, b):
-    """Every array is equal, bit by bit."""
-    assert a.keys() == b.keys()
-    for key in a:
-        assert a[key].tobytes() == b[key].tobytes(), key
-
-
-# ------------------------------------------------------------------------------------------------- exact resume
-def comparable(path):
-    """Return a checkpoint's arrays, and its record without the times."""
-    checkpoint = Checkpoint.read(path)
-    meta = checkpoint.meta
-    meta["training"].pop("seconds")
-    for row in meta["training"]["history"]:
-        row.pop("seconds")
-    return checkpoint.arrays, meta
-
-
-def test_killed_and_resumed_run_ends_bit_identical(tmp_path):
-    """SIGKILL within an epoch, Ctrl-C, SIGTERM at an epoch's end, SIGKILL while saving: nothing is lost or changed."""
-    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    done = run_script("--out", whole)
-    assert done.returncode == 0, done.stderr
-
-    ends = [("SIGKILL:13", -9), ("SIGINT:28", 130), ("SIGTERM:46", 130), ("SAVING:53", -9)]
-    for death, code in ends:
-        ended = run_script("--out", pieces, "--die", death, *["--resume"] * (death != ends[0][0]))
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        if code == 130:
-            name, step = death.split(":")
-            assert f"stopped by {name} in epoch 2 after step {step}; saved as {pieces}/checkpoint.npz" in ended.stdout
-            assert f'resume with: the same program, with fit(..., resume="{pieces}/checkpoint.npz")' in ended.stdout
-            assert "Traceback" not in ended.stderr
-    assert run_script("--out", pieces, "--resume").returncode == 0
-
-    arrays, meta = comparable(whole / "checkpoint.npz")
-    found_arrays, found_meta = comparable(pieces / "checkpoint.npz")
-    assert_same(arrays, found_arrays)
-    assert any(key.startswith("optim/") for key in arrays)
-    assert meta == found_meta and meta["epoch"] == 3
-
-    logs = [[json.loads(line) for line in (d / "train.jsonl").read_text().splitlines()] for d in (whole, pieces)]
-    for row in logs[0] + logs[1]:
-        row.pop("seconds")
-    assert logs[0] == logs[1]  # no line twice, none lost
-
-
-def test_resume_of_a_finished_run_trains_no_further_but_can_be_prolonged(tmp_path):
-    model, optimizer, loader = small(dropout=0.5)
-    whole = fit(model, loader, optimizer=optimizer, epochs=4, progress=False)
-    model2, optimizer2, loader2 = small(dropout=0.5)
-    fit(model2, loader2, optimizer=optimizer2, epochs=2, out=tmp_path, progress=False)
-    for epochs, expected in ((2, 2), (4, 4)):
-        model3, optimizer3, loader3 = small(seed=1, dropout=0.5)
-        history = fit(
-            model3, loader3, optimizer=optimizer3, epochs=epochs, out=tmp_path, resume=True, progress=False, seed=0
-        )
-        assert len(history) == expected
-    assert_same(weights(model3), weights(model))
-    assert history["train_loss"] == whole["train_loss"]
-
-
-def test_stopped_in_an_epoch_by_a_callback_and_resumed(tmp_path):
-    model, optimizer, loader = small(dropout=0.5)
-    fit(model, loader, optimizer=optimizer, epochs=2, progress=False)
-
-    class Stop:
-        def on_step(self, state):
-            state.stop = state.step == 4
-
-    found, optimizer, loader = small(dropout=0.5)
-    history = fit(found, loader, optimizer=optimizer, epochs=2, callbacks=[Stop()], out=tmp_path, progress=False)
-    assert len(history) == 1
-    found, optimizer, loader = small(dropout=0.5)
-    fit(found, loader, optimizer=optimizer, epochs=2, out=tmp_path, resume=True, progress=False)
-    assert_same(weights(found), weights(model))
-
-
-def test_dropout_depends_on_the_seed_alone_and_not_on_earlier_draws():
-    results = []
-    for seed, draws in ((0, 0), (0, 3), (1, 0)):
-        model, optimizer, loader = small(dropout=0.5)
-        tinyconv.randn(draws)
-        fit(model, loader, optimizer=optimizer, epochs=1, seed=seed, progress=False)
-        results.append(weights(model)["1.weight"])
-    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
+from training_tools import ROOT, SCRIPT, assert_same, blobs, small, weights
 
 
 # --------------------------------------------------------------------------------------------- what is written, printed
@@ -207,7 +87,7 @@ def test_shows_a_bar_on_a_terminal(tmp_path):
     import termios
 
     text = (
-        "import sys; sys.path.insert(0, sys.argv[1])\nfrom test_train import *\n"
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom training_tools import *\nfrom tinyconv import fit\n"
         "model, optimizer, loader = small()\nfit(model, loader, optimizer=optimizer, epochs=2)\n"
     )
     (tmp_path / "bar.py").write_text(text)
@@ -247,7 +127,7 @@ def test_callbacks_see_the_state_and_cannot_leave_dropout_off():
 
         def on_epoch(self, state):
             seen.append(("epoch", state.row["epoch"], state.history.last is state.row))
-            state.row["extra"] = 7
+            state.row["extra"] = np.float32(7)
 
     model, optimizer, loader = small(dropout=0.5)
     epochs = []
@@ -259,6 +139,13 @@ def test_callbacks_see_the_state_and_cannot_leave_dropout_off():
     plain, optimizer, loader = small(dropout=0.5)
     fit(plain, loader, optimizer=optimizer, epochs=2, progress=False)
     assert_same(weights(plain), weights(model))
+
+
+def test_a_callback_may_not_add_arrays_to_the_row():
+    model, optimizer, loader = small()
+    callbacks = [lambda state: state.row.update(x=np.ones(2))]
+    with pytest.raises(TypeError, match="callbacks may add numbers and texts to state.row, got ndarray"):
+        fit(model, loader, optimizer=optimizer, epochs=1, callbacks=callbacks, progress=False)
 
 
 def test_a_callback_ends_training_after_an_epoch(tmp_path):
@@ -352,75 +239,8 @@ def test_an_optimizer_of_another_model_is_refused():
         fit(model, loader, optimizer=optimizer, epochs=1)
 
 
-def test_resume_refuses_another_run_and_touches_nothing(tmp_path):
-    model, optimizer, loader = small()
-    fit(model, loader, optimizer=optimizer, epochs=1, out=tmp_path, progress=False)
-    before = (tmp_path / "checkpoint.npz").read_bytes()
-
-    def refused(match, loader=loader, make=optim.SGD, **more):
-        model, _, _ = small(seed=2)
-        kept = weights(model)
-        with pytest.raises(ValueError, match=match):
-            fit(model, loader, optimizer=make(model.parameters(), 0.2), epochs=2, out=tmp_path, progress=False, **more)
-        assert_same(kept, weights(model))
-        assert (tmp_path / "checkpoint.npz").read_bytes() == before
-
-    refused("seed: now 5, in the file 0", resume=True, seed=5)
-    tens = data.DataLoader(blobs(), 10, shuffle=True)
-    refused("batch_size: now 10, in the file 20", resume=True, seed=0, loader=tens)
-    refused("optimizer: now 'RMSprop', in the file 'SGD'", resume=True, seed=0, make=optim.RMSprop)
-    tinyconv.save(tmp_path / "model.npz", model)
-    refused("with a model only", resume=tmp_path / "model.npz")
-    with pytest.raises(FileNotFoundError, match="no checkpoint .*nowhere.npz"):
-        fit(model, loader, optimizer=optimizer, epochs=2, resume=tmp_path / "nowhere.npz")
-
-
 def test_the_handlers_of_signals_are_put_back():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     model, optimizer, loader = small()
     fit(model, loader, optimizer=optimizer, epochs=1, progress=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-# ---------------------------------------------------------------------------------------------------------- evaluate
-class Table(nn.Module):
-    """Scores looked up by the first pixel."""
-
-    def __init__(self, scores):
-        super().__init__()
-        self.scores = np.asarray(scores, np.float32)
-        self.drop = nn.Dropout(0.9)
-
-    def forward(self, x):
-        return self.drop(Tensor(self.scores[x.numpy()[:, 0, 0, 0].astype(int)]))
-
-
-def test_evaluate_counts_by_hand():
-    # images 0..4; largest scores: classes 0, 1, 1, 2, 0; labels 0, 1, 2, 2, 1
-    scores = np.log([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.25, 0.25, 0.5], [0.9, 0.05, 0.05]])
-    images = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)
-    model = Table(scores)
-    found = evaluate(model, data.DataLoader(data.ArrayDataset(images, [0, 1, 2, 2, 1]), 2))
-    assert found["confusion"].tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
-    assert found["accuracy"] == 3 / 5 and found["images"] == 5
-    assert found["loss"] == pytest.approx(-np.log([0.8, 0.5, 0.3, 0.5, 0.05]).mean(), rel=1e-6)
-    assert model.training and model.drop.training
-
-
-def test_evaluate_keeps_modes_and_starts_the_loader_at_its_beginning():
-    model, _, loader = small()
-    model[3].eval()
-    list(loader)
-    first, second = evaluate(model, loader), evaluate(model, loader)
-    assert first["loss"] == second["loss"]
-    assert [module.training for module in model.modules()].count(False) == 1
-
-
-def test_evaluate_of_a_regression_and_of_nothing():
-    model, _, loader = small()
-    images = np.zeros((4, 1, 2, 2), np.float32)
-    batches = [(images, np.ones((4, 3), np.float32))]
-    found = evaluate(model, batches, loss=lambda y, t: ((y - t) * (y - t)).mean())
-    assert found["accuracy"] is None and found["confusion"] is None and found["loss"] > 0
-    with pytest.raises(ValueError, match="must give at least one image"):
-        evaluate(model, [])

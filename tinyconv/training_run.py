@@ -156,6 +156,10 @@ class Run:
         state.history.rows.append(row)
         self._call_schedule(row)
         self._call(self.on_epoch)
+        try:
+            row.update(plain(row))
+        except TypeError as problem:
+            raise TypeError(f"fit: callbacks may add numbers and texts to state.row, got {problem}") from None
         self.log.write("epoch", row)
         self.progress.end_epoch(row)
         state.epoch, self.batch, self.meter, self.seconds = state.epoch + 1, 0, Meter(), 0.0
