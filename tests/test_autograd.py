@@ -315,6 +315,7 @@ def test_grad_with_an_upstream_gradient():
     [
         (lambda x: (x * 2).backward(), "without a gradient argument the tensor must be a scalar, got shape (2,)"),
         (lambda x: (x * 2).backward(Tensor(np.ones(3))), "gradient must have the tensor's shape (2,), got (3,)"),
+        (lambda x: (x * 2).backward(tc.ones(2, device="meta")), 'gradient must be on "cpu" as the tensor, got "meta"'),
         (lambda x: x.detach().sum().backward(), "this tensor does not require a gradient; it was made under no_grad"),
         (lambda x: tc.grad(x.sum(), [x, x.detach()]), "grad: input 1 does not require a gradient; create it with"),
         (lambda x: (x * 2).requires_grad_(False), "requires_grad_: only a leaf can be changed; use detach()"),

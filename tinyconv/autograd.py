@@ -64,6 +64,8 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Any:
     data: Any = gradient.data if hasattr(gradient, "requires_grad") else np.asarray(gradient)
     if tuple(data.shape) != output.shape:
         raise RuntimeError(f"backward: gradient must have the tensor's shape {output.shape}, got {tuple(data.shape)}")
+    if device.of(data) != output.device:
+        raise RuntimeError(f'backward: gradient must be on "{output.device}" as the tensor, got "{device.of(data)}"')
     return data.astype(output.dtype)  # a copy: the caller's array must not become a leaf's gradient
 
 
