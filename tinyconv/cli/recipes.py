@@ -25,12 +25,12 @@ class Recipe:
     optimizer: Callable[..., Any] = optim.SGD
     options: dict[str, Any] = field(default_factory=lambda: {"momentum": 0.9, "weight_decay": 5e-4})
     arguments: dict[str, Any] = field(default_factory=dict)
+    paper_lr: float | None = None  # at the paper's scale, if it is another
 
 
-# The rates are those of the lessons' small networks; the papers' own are in the lessons.
 RECIPES = {
     "lenet5": Recipe(batch_size=64, epochs=8, lr=0.004, options={"momentum": 0.9}, arguments={"output": "scores"}),
-    "alexnet": Recipe(batch_size=64, epochs=8, lr=0.01, optimizer=optim.AlexNetSGD),
+    "alexnet": Recipe(batch_size=64, epochs=8, lr=0.05, optimizer=optim.AlexNetSGD, paper_lr=0.01),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)
 DATA = ("fashion", "mnist", "digits", "shapes")

@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
         train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view
     )
     test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
-    optimizer = recipe.optimizer(list(model.parameters()), lr=options.lr or recipe.lr, **recipe.options)
+    lr = options.lr or (recipe.paper_lr if options.scale == "paper" and recipe.paper_lr else recipe.lr)
+    optimizer = recipe.optimizer(list(model.parameters()), lr=lr, **recipe.options)
     schedule = optim.MultiStepLR(optimizer, [math.ceil(0.75 * epochs)])  # a tenth of the rate for the last quarter
 
     # A smoke run has a folder of its own, so as not to put its second of training in the place of a trained model.
