@@ -255,6 +255,17 @@ def test_a_header_that_promises_too_much_is_refused(good, tmp_path):
     refused(tmp_path / "big.npz", "truncated, damaged")
 
 
+@pytest.mark.parametrize("header", [b"{'descr': '<f4', 'shape': (2, ", b"  {\n {", b"{'descr': '|O'}", b"(" * 40])
+def test_a_header_that_cannot_be_read_is_refused(header, good, tmp_path):
+    raw = b"\x93NUMPY\x01\x00" + len(header + b"\n").to_bytes(2, "little") + header + b"\n"
+    with zipfile.ZipFile(tmp_path / "head.npz", "w") as archive:
+        for name, array in {"format": np.array(FORMAT), "meta": np.array("{}")}.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array)
+        archive.writestr("model/w.npy", raw)
+    refused(tmp_path / "head.npz", "truncated, damaged")
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -344,6 +355,12 @@ def test_what_a_killed_process_left_is_cleared_after_an_hour(tmp_path):
         os.utime(left, (left.stat().st_atime - age, left.stat().st_mtime - age))
     tinyconv.save(tmp_path / "a.npz", build())
     assert sorted(p.name for p in tmp_path.iterdir()) == [".a.npz.2.tmp", "a.npz"]
+
+
+def test_a_temporary_file_that_another_process_renames_meanwhile_is_no_obstacle(tmp_path, monkeypatch):
+    gone = tmp_path / ".a.npz.1.tmp"
+    monkeypatch.setattr(type(tmp_path), "glob", lambda folder, pattern: iter([gone]))
+    assert tinyconv.save(tmp_path / "a.npz", build()).exists()
 
 
 def test_the_name_is_taken_as_it_is_and_folders_are_made(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,7 +21,7 @@ FORMAT = "tinyconv-checkpoint-1"
 _FAMILY = "tinyconv-checkpoint-"
 _UNREADABLE = (
     ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError,
-    struct.error, zipfile.BadZipFile, zlib.error,
+    SyntaxError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -28,8 +29,9 @@ def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
         raise IsADirectoryError(f"{path}: wanted the name of a file to write, got a folder; add a file name")
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
-        if time.time() - left.stat().st_mtime > _STALE:
-            left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process may just have renamed its own, or owns what is left
+            if time.time() - left.stat().st_mtime > _STALE:
+                left.unlink()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
