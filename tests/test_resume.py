@@ -114,3 +114,24 @@ def test_resume_refuses_another_run_and_touches_nothing(tmp_path):
     refused("with a model only", resume=tmp_path / "model.npz")
     with pytest.raises(FileNotFoundError, match="no checkpoint .*nowhere.npz"):
         fit(model, loader, optimizer=optimizer, epochs=2, resume=tmp_path / "nowhere.npz")
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("second", range(4))
+def test_resume_refuses_another_schedule(first, second, tmp_path):
+    def arguments(model, optimizer, i):
+        """Return a schedule, and after what it steps."""
+        schedules = (None, optim.StepLR(optimizer, 1), optim.ReduceLROnPlateau(optimizer), optim.StepLR(optimizer, 1))
+        return {"optimizer": optimizer, "schedule": schedules[i], "schedule_per": "step" if i == 3 else "epoch"}
+
+    model, optimizer, loader = small()
+    fit(model, loader, epochs=1, out=tmp_path, progress=False, **arguments(model, optimizer, first))
+    model, optimizer, loader = small(seed=2)
+    before = weights(model)
+    again = arguments(model, optimizer, second)
+    if first == second:
+        fit(model, loader, epochs=2, out=tmp_path, progress=False, resume=True, seed=0, **again)
+    else:
+        with pytest.raises(ValueError, match="is of another run .*schedule.*resume with the arguments it began with"):
+            fit(model, loader, epochs=2, out=tmp_path, progress=False, resume=True, seed=0, **again)
+        assert_same(before, weights(model))

@@ -97,9 +97,6 @@ class Run:
                 f"fit: {source} is of another run ({'; '.join(differing)}); "
                 "resume with the arguments it began with, or start anew with resume=False"
             )
-        if (self.schedule is None) != (record["schedule"] is None):
-            with_or_without = "with" if self.schedule is None else "without"
-            raise CheckpointError(f"fit: the run in {source} was {with_or_without} a schedule; resume as it was begun")
         checkpoint.into(self.model, self.optimizer)
         if self.schedule is not None:
             self.schedule.load_state_dict(unpack(record["schedule"], checkpoint.arrays))
@@ -117,7 +114,11 @@ class Run:
         found = {f"loader's {name}": getattr(loader, name) for name in names if hasattr(loader, name)}
         if hasattr(loader, "dataset"):
             found["training images"] = len(loader.dataset)
-        return plain({"seed": self.settings.seed, "optimizer": type(self.optimizer).__name__, **found})
+        kinds = {"optimizer": type(self.optimizer).__name__, "schedule": None, "schedule's unit": None}
+        if self.schedule is not None:
+            kinds["schedule"] = type(self.schedule).__name__
+            kinds["schedule's unit"] = "step" if self.settings.schedule_per_step else "epoch"
+        return plain({"seed": self.settings.seed, **kinds, **found})
 
     # ------------------------------------------------------------------------------------------------------- training
     def train(self) -> History:
