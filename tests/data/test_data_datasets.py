@@ -274,7 +274,21 @@ def test_read_image_of_other_kinds(tmp_path):
     assert read_image(tmp_path / "turned.jpg").shape == (3, 4, 2)
 
 
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_read_image_of_16_bits(ending, tmp_path):
+    grey = np.linspace(0, 65535, 12).astype(np.uint16).reshape(3, 4)
+    with Image.fromarray(grey) as picture:
+        picture.save(tmp_path / f"deep.{ending}")
+    found = read_image(tmp_path / f"deep.{ending}", "L")
+    assert found.shape == (1, 3, 4) and found.dtype == np.float32
+    np.testing.assert_allclose(found[0], grey / 65535, rtol=1e-6)
+    np.testing.assert_array_equal(read_image(tmp_path / f"deep.{ending}"), found.repeat(3, axis=0))
+
+
 def test_read_image_errors(tmp_path):
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "floats.tif")
+    with pytest.raises(ValueError, match="cannot read the image .*floats.tif .its pixels are neither of 8 nor of 16"):
+        read_image(tmp_path / "floats.tif")
     with pytest.raises(FileNotFoundError, match="read_image: there is no file .*x.png"):
         read_image(tmp_path / "x.png")
     with pytest.raises(ValueError, match="mode must be one of RGB, L, got 'CMYK'"):

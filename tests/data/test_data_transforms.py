@@ -173,6 +173,16 @@ def test_normalize_fit(rng):
     np.testing.assert_allclose(result.std((0, 2, 3)), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 0.7])
+def test_normalize_fit_refuses_a_channel_of_one_value(value, rng):
+    images = rng.random((50, 2, 7, 7)).astype(np.float32)
+    images[:, 1] = value
+    with pytest.raises(ValueError, match="std must be positive, got .*0.0.*one value cannot be scaled"):
+        Normalize.fit(ArrayDataset(images, np.zeros(50, int)))
+    with pytest.raises(ValueError, match="std must be positive, got .*nan"):
+        Normalize(0.5, (1.0, np.nan))
+
+
 def test_subtract_mean_fit(rng):
     images = rng.integers(0, 256, (600, 3, 4, 5), dtype=np.uint8)  # more than one chunk
     labels = np.zeros(600, int)

@@ -47,8 +47,8 @@ class Normalize(Transform):
         mean, std = (tuple(np.atleast_1d(np.asarray(v, np.float64)).tolist()) for v in (self.mean, self.std))
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
-        if min(std) <= 0:
-            raise ValueError(f"Normalize: std must be positive, got {std}")
+        if not all(value > 0 for value in std):  # NaN too
+            raise ValueError(f"Normalize: std must be positive, got {std}; a channel of one value cannot be scaled")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         check_image("Normalize", image, crops=True)
@@ -61,8 +61,10 @@ class Normalize(Transform):
     def fit(cls, dataset: Dataset) -> Normalize:
         """Return the transform with the mean and standard deviation per channel over all pixels of a dataset."""
         count, total, products = _moments("Normalize.fit", dataset)
-        mean = total / count
-        return cls(tuple(mean), tuple(np.sqrt(np.diag(products) / count - mean**2)))
+        mean, square = total / count, np.diag(products) / count
+        variance = square - mean**2
+        # Of a constant channel the difference leaves rounding, of either sign: that is no deviation to divide by.
+        return cls(tuple(mean), tuple(np.sqrt(np.where(variance > 1e-12 * square, variance, 0.0))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,6 +55,8 @@ def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
     try:
         with Image.open(path) as picture:
             upright = ImageOps.exif_transpose(picture)
+            if upright.mode == "F" or upright.mode.startswith("I"):
+                return _deep_image(np.asarray(upright), MODES[mode])
             if "transparency" in upright.info:  # Pillow wants a palette's transparency expanded before it is dropped
                 upright = upright.convert("RGBA")
             pixels = np.asarray(upright.convert(mode))
@@ -64,6 +66,13 @@ def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
         ) from error
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return to_float(np.ascontiguousarray(planes))
+
+
+def _deep_image(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Return a grey image of 16 bits as (channels, H, W); Pillow's own way to 8 bits would cut it off at 255."""
+    if pixels.dtype.kind not in "ui" or not 0 <= pixels.min() <= pixels.max() <= 65535:
+        raise ValueError("its pixels are neither of 8 nor of 16 bits")
+    return np.repeat(to_float(pixels, 65535)[None], channels, axis=0)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int], method: str = "bilinear") -> np.ndarray:
