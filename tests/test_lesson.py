@@ -75,6 +75,14 @@ def test_a_step_runs_from_any_folder_and_is_marked_done(folder):
     assert module.done_steps() == marks
 
 
+@pytest.mark.parametrize("text", ["{broken", "[]", '{"07_gan": 3}'])
+def test_a_damaged_done_file_is_written_anew(text, folder, capsys):
+    Path("tinyconv-output").mkdir()
+    Path("tinyconv-output/done.json").write_text(text)
+    make(folder).next()
+    assert list(module.done_steps()["07_gan"]) == ["step2_b"]
+
+
 def test_arguments(folder, tmp_path):
     done = run(folder / "step2_b.py", "--smoke", "--out", str(tmp_path / "o"), "--seed", "4", "--resume")
     assert done.stdout.split()[:6] == ["07_gan", "07", "True", "4", "True", str(tmp_path / "o")]

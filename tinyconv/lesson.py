@@ -209,10 +209,9 @@ class Lesson:
     def _mark_done(self) -> None:
         if self.smoke or self.script is None:
             return
-        path = Path(OUTPUT) / "done.json"
-        done = read_json(path, {})
+        done = done_steps()
         done.setdefault(self.name, {})[self.script.stem] = datetime.date.today().isoformat()
-        write_text(path, json.dumps(done, indent=1, sort_keys=True) + "\n")
+        write_text(Path(OUTPUT) / "done.json", json.dumps(done, indent=1, sort_keys=True) + "\n")
 
     def _mark_done_at_exit(self) -> None:
         """Note the step as done if the script came to its end (no exception, no interrupted training)."""
@@ -263,7 +262,7 @@ def steps_of(folder: Path) -> list[Path]:
 def done_steps(root: Path | None = None) -> dict[str, dict[str, str]]:
     """Return the steps that came to their end: {lesson: {step: ISO date}}, from ``tinyconv-output/done.json``."""
     found = read_json((root or Path()) / OUTPUT / "done.json", {})
-    return found if isinstance(found, dict) else {}
+    return {name: steps for name, steps in found.items() if isinstance(steps, dict)} if isinstance(found, dict) else {}
 
 
 def _parse(script: Path | None, arguments: list[str]) -> argparse.Namespace:
