@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Where running the tests of a marker takes more than ``pytest -m MARKER``.
 HOW = {
     "cuda": "NUMBA_ENABLE_CUDASIM=1 pytest -m cuda, or with a GPU pytest -m cuda",
-    "claim": "make claims LESSON=05",
+    "claim": "make claims LESSON=01",
 }
 _counts = pytest.StashKey[Counter]()
 

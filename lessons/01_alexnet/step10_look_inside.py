@@ -146,4 +146,4 @@ def look_inside(model: nn.Module, lesson: tinyconv.lesson.Lesson) -> float:
 if __name__ == "__main__":
     model = lesson.load_or_train(build, lambda model: train_briefly(model, lesson.smoke), short="3 epochs, about 20 s")
     print(f"test accuracy: {look_inside(model, lesson):.3f}")
-    lesson.next("../02_zfnet/README.md", why="what each layer has learned to see")
+    lesson.next("exercises.py", why="write these parts yourself; lesson 02_zfnet will show what each layer sees")

@@ -111,7 +111,7 @@ off_by()
 # The compiled loops wait: every multiplication needs two loads, and every addition waits for the one before it. The
 # library's kernel (`kernels/tinyconv_kernels/cpu/conv.py`) makes im2col a *tile* at a time, small enough for the
 # cache, and its innermost part keeps a block of outputs in registers: each loaded number is used several times,
-# several additions run side by side, and both cores work.
+# several additions run side by side, and all cores work.
 
 # %%
 convolve = kernels_for(x).conv.conv2d_forward

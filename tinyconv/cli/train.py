@@ -17,7 +17,7 @@ HELP = """train a network on bundled images or on a folder of yours
 examples:
   tinyconv train lenet5 --data mnist
   tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first
-  tinyconv train alexnet --data fashion --out runs/first --resume     go on after Ctrl-C
+  tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first --resume     go on after Ctrl-C
   tinyconv train alexnet --data photos/                               photos/train/cat/1.jpg, photos/test/dog/2.jpg, ...
 
 --data: fashion, mnist, digits, shapes (all bundled), or a folder: train/ and test/ with one sub-folder per class, or
