@@ -54,6 +54,36 @@ def test_hook_of_the_wrong_shape():
         (x * 2).sum().backward()
 
 
+@pytest.mark.parametrize(
+    "returned, error, message",
+    [
+        (1.0, TypeError, "register_hook: a hook must return a Tensor or None, got float"),
+        (np.ones(2), TypeError, "register_hook: a hook must return a Tensor or None, got ndarray"),
+        (tc.ones(2, device="meta"), RuntimeError, 'register_hook: a hook must return a Tensor on "cpu", got "meta"'),
+    ],
+)
+def test_hook_that_returns_something_else(returned, error, message):
+    x = leaf(1.0, 2.0)
+    x.register_hook(lambda g: returned)
+    with pytest.raises(error, match=message):
+        (x * 2).sum().backward()
+
+
+def test_hook_that_is_no_function():
+    with pytest.raises(TypeError, match="register_hook: wanted a function, got int"):
+        leaf(1.0).register_hook(3)
+
+
+def test_what_a_hook_returns_is_copied_in_the_gradients_dtype():
+    x = leaf(1.0, 2.0)
+    kept = tc.ones(2)
+    x.register_hook(lambda g: kept)
+    for _ in range(2):
+        (x * 2).sum().backward()
+    assert x.grad.tolist() == [2, 2] and x.grad.dtype == np.float64
+    assert kept.tolist() == [1, 1]
+
+
 def test_hooks_are_not_recorded():
     x = leaf(2.0)
     x.register_hook(lambda g: g * x)

@@ -110,12 +110,17 @@ def _call_hooks(hooks: Sequence[Any], value: Any) -> Any:
 
     for hook in hooks:
         replaced = hook(Tensor(value))
-        if replaced is not None:
-            if tuple(replaced.shape) != value.shape:
-                raise RuntimeError(
-                    f"register_hook: a hook must return shape {value.shape}, got {tuple(replaced.shape)}"
-                )
-            value = replaced.data
+        if replaced is None:
+            continue
+        if not isinstance(replaced, Tensor):
+            raise TypeError(f"register_hook: a hook must return a Tensor or None, got {type(replaced).__name__}")
+        if replaced.shape != value.shape:
+            raise RuntimeError(f"register_hook: a hook must return shape {value.shape}, got {replaced.shape}")
+        if replaced.device != device.of(value):
+            raise RuntimeError(
+                f'register_hook: a hook must return a Tensor on "{device.of(value)}", got "{replaced.device}"'
+            )
+        value = replaced.data.astype(value.dtype)  # a copy: the hook's tensor must not become a leaf's gradient
     return value
 
 

@@ -206,6 +206,8 @@ class Tensor(TensorMethods):
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
+        if not callable(hook):
+            raise TypeError(f"register_hook: wanted a function, got {type(hook).__name__}")
         hooks = self.node.hooks.setdefault(self.output, []) if self.node else self.hooks
         hooks.append(hook)
         return lambda: hooks.remove(hook)

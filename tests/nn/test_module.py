@@ -263,6 +263,13 @@ def test_full_backward_hook_sees_and_replaces_gradients() -> None:
             model(x).sum().backward()
 
 
+def test_full_backward_hook_that_returns_no_tensor() -> None:
+    model = nn.Linear(3, 2)
+    model.register_full_backward_hook(lambda m, gi, go: 1.0)
+    with pytest.raises(TypeError, match="full backward hook of Linear: wanted Tensors or None, got float"):
+        model(tinyconv.ones(1, 3, requires_grad=True)).sum().backward()
+
+
 def test_full_backward_hook_without_input_gradient_and_with_several_inputs() -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, n: int, y: Tensor) -> tuple[Tensor, Tensor]:

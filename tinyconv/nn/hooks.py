@@ -113,6 +113,12 @@ class BackwardCall:
                         f"full backward hook of {type(self.module).__name__}: wanted {self._inputs} gradients, "
                         f"one per argument of forward, got {len(grad_input)}"
                     )
+                for grad in grad_input:
+                    if grad is not None and not isinstance(grad, Tensor):
+                        raise TypeError(
+                            f"full backward hook of {type(self.module).__name__}: wanted Tensors or None, "
+                            f"got {type(grad).__name__}"
+                        )
         return tuple(None if grad_input[i] is None else grad_input[i].data for i in self._input_slots)
 
 
