@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 import types
 
@@ -255,3 +256,18 @@ def test_kernel_names():
     names = device.kernel_names()
     assert {"conv2d_forward", "max_pool2d_backward", "relu", "sgd_step", "matmul"} <= names
     assert not any(name.startswith("_") for name in names) and "njit" not in names
+
+
+def test_backend_ignores_what_the_module_imports():
+    def relu(x, out):
+        out[...] = 7
+
+    mine = module(relu=relu, exp=math.exp, sqrt=np.sqrt, abs=abs, tanh=3)
+    with tc.backend(mine) as replaced:
+        assert replaced == ["relu"]
+        assert F.exp(tc.zeros(2)).tolist() == [1, 1]
+
+
+def test_helpers_of_the_kernels_are_no_kernels():
+    names = device.kernel_names()
+    assert not names & {"correlate", "outer_tile", "fill_window", "max_window", "worth_threads"}

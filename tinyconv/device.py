@@ -132,7 +132,14 @@ class _Overlay:
         below = getattr(self._base, name)
         if isinstance(below, types.ModuleType):
             return _Overlay(below, self._module)
-        return getattr(self._module, name, below)
+        mine = vars(self._module).get(name)
+        return mine if _is_own(mine) else below
+
+
+def _is_own(value: Any) -> bool:
+    """Whether something in a user's module is a kernel of theirs, not what ``from math import exp`` brought there."""
+    package = str(getattr(value, "__module__", "")).partition(".")[0]
+    return callable(value) and package not in ("builtins", "math", "numpy")
 
 
 _NOTHING = _Nothing()
@@ -174,7 +181,7 @@ def backend(which: str | types.ModuleType) -> Iterator[list[str]]:
     replaced: list[str] = []
     if isinstance(which, types.ModuleType):
         chosen: Any = _Overlay(_backend("cpu"), which)
-        replaced = sorted(kernel_names() & set(vars(which)))
+        replaced = sorted(name for name in kernel_names() if _is_own(vars(which).get(name)))
         if not replaced:
             raise ValueError(
                 f"backend: module {which.__name__} defines no kernel; expected names such as conv2d_forward"
@@ -192,7 +199,7 @@ def backend(which: str | types.ModuleType) -> Iterator[list[str]]:
 
 def kernel_names() -> set[str]:
     """Return the names of all kernels."""
-    files = [module for module in vars(_backend("cpu")).values() if isinstance(module, types.ModuleType)]
+    files = [getattr(_backend("cpu"), name) for name in _backend("cpu").__all__]
     return {
         name
         for module in files
