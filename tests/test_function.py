@@ -46,6 +46,26 @@ def test_forward_and_backward():
     assert x.grad.tolist() == [2, 6]
 
 
+def test_an_argument_handed_through_is_still_guarded():
+    class Identity(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy
+
+    x = leaf(1.0, 2.0)
+    hidden = x * 1.0
+    through = Identity.apply(hidden)
+    y = (hidden * hidden).sum()
+    with tc.no_grad():
+        through.add_(1)
+    with pytest.raises(RuntimeError, match="Mul: a tensor that it saved for backward was changed in place"):
+        y.backward()
+
+
 def test_arguments_that_are_no_tensors_are_passed_on():
     x = leaf(1.0, 3.0)
     Scale.apply(x, 5).sum().backward()

@@ -206,6 +206,10 @@ class Function:
         outputs = [Tensor(a) for a in arrays]
         if cls.view:
             outputs[0]._version = tensors[0]._version
+        for output in outputs:
+            for t in tensors:
+                if output.data is t.data:  # forward handed an argument through
+                    output._version = t._version
         if record:
             cls._record(ctx, arguments, tensors, outputs)
         return outputs[0] if single else tuple(outputs)
