@@ -10,6 +10,7 @@ import pytest
 import tinyconv
 from tinyconv import data, fit, optim
 from tinyconv.checkpoint import Checkpoint
+from tinyconv.history import History
 from training_tools import assert_same, blobs, run_script, small, weights
 
 
@@ -114,6 +115,27 @@ def test_resume_refuses_another_run_and_touches_nothing(tmp_path):
     refused("with a model only", resume=tmp_path / "model.npz")
     with pytest.raises(FileNotFoundError, match="no checkpoint .*nowhere.npz"):
         fit(model, loader, optimizer=optimizer, epochs=2, resume=tmp_path / "nowhere.npz")
+
+
+def test_a_run_resumed_into_another_folder_keeps_what_was_there_and_logs_all_its_epochs(tmp_path):
+    first, other = tmp_path / "first", tmp_path / "other"
+    for folder, epochs in ((first, 2), (other, 3)):
+        model, optimizer, loader = small()
+        fit(model, loader, optimizer=optimizer, epochs=epochs, out=folder, progress=False, log_every=3)
+    before = (other / "checkpoint.npz").read_bytes()
+    model, optimizer, loader = small()
+    history = fit(
+        model, loader, optimizer=optimizer, epochs=4, out=other, resume=first / "checkpoint.npz", progress=False
+    )
+    assert len(history) == 4 and History.read(other / "train.jsonl").rows == history.rows
+    assert (other / "checkpoint.previous.npz").read_bytes() == before
+    assert Checkpoint.read(first / "checkpoint.npz").meta["epoch"] == 2  # untouched
+
+    model, optimizer, loader = small()  # back to the run that was put aside
+    previous = other / "checkpoint.previous.npz"
+    fit(model, loader, optimizer=optimizer, epochs=3, out=other, resume=previous, progress=False)
+    assert previous.read_bytes() == before
+    assert Checkpoint.read(other / "checkpoint.abandoned.npz").meta["epoch"] == 4
 
 
 @pytest.mark.parametrize("first", range(4))

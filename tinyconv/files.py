@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
         with contextlib.suppress(OSError):  # another process may just have renamed its own, or owns what is left
             if time.time() - left.stat().st_mtime > _STALE:
                 left.unlink()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
             write(file)

@@ -71,7 +71,8 @@ def fit(
     checkpoint : str or Path, optional
         Another place for the checkpoint.
     resume : bool or path
-        Go on from the checkpoint, if there is one (True), or from this file.
+        Go on from the checkpoint, if there is one (True), or from this file. The optimizer's settings, its rate among
+        them, are then those of the file.
     seed : int, optional
         Of dropout; by default that of ``tinyconv.manual_seed``. Order and augmentation have the loader's seed.
     progress : bool

@@ -70,15 +70,22 @@ class Run:
         plain(getattr(self.model, "config", None))  # what cannot be saved shall fail now and not after an epoch
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
+        here = False  # whether the run goes on in the file it was in
         if source is not None and (source.exists() or resume is not True):
             self._take_up(source)
-        elif file is not None and file.exists():
+            here = file is not None and file.exists() and file.samefile(source)
+        if not here and file is not None and file.exists():
             kept = file.with_name(f"{file.stem}.previous{file.suffix}")
+            if source is not None and kept.exists() and kept.samefile(source):  # going back to it: not over the source
+                kept = file.with_name(f"{file.stem}.abandoned{file.suffix}")
             os.replace(file, kept)
             self.progress.say(f"an earlier run's checkpoint is kept as {kept}")
         if self.settings.folder is not None:
             done = (len(self.state.history), self.state.step)
-            self.log = Log(self.settings.folder / "train.jsonl", done if self.state.step else None)
+            self.log = Log(self.settings.folder / "train.jsonl", done if here else None)
+            if not here:  # gone on with from another folder: its epochs belong to this run too
+                for row in self.state.history:
+                    self.log.write("epoch", row)
 
     def _take_up(self, source: Path) -> None:
         checkpoint = Checkpoint.read(source)
