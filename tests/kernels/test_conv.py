@@ -33,6 +33,9 @@ GEOMETRIES = {
     "one row": ((2, 2, 1, 9), 3, (1, 3), (1, 2), (0, 1), (1, 1), 1),
     "one column": ((2, 2, 9, 1), 3, (3, 1), (1, 1), (0, 0), (2, 1), 1),
     "one pixel": ((1, 1, 1, 1), 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "taps far outside": ((1, 2, 3, 2), 3, (3, 3), (1, 1), (40, 31), (40, 30), 1),
+    "taps far outside, stride": ((1, 2, 5, 4), 2, (3, 2), (3, 2), (40, 20), (40, 39), 1),
+    "stride far over the image": ((1, 2, 2, 3), 3, (1, 2), (70000, 90000), (0, 1), (1, 1), 1),
     "empty batch": ((0, 2, 5, 5), 3, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     # larger than one tile, one block of channels, one block of filters
     "several tiles": ((2, 3, 18, 17), 50, (3, 3), (1, 1), (1, 1), (1, 1), 1),
@@ -100,6 +103,16 @@ def test_cpu_equals_reference(geometry, dtype, kind):
     got, want = (three_passes(module, x, weight, dy, geometry, kind) for module in (cpu, reference))
     for a, b in zip(got, want, strict=True):
         assert_close(a, b, dtype)
+
+
+def test_memory_does_not_grow_with_what_lies_outside():
+    """With only the middle tap inside the image, every dilation (= padding) from its size on gives the same."""
+    near = ((1, 2, 3, 2), 3, (3, 3), (1, 1), (3, 3), (3, 3), 1)
+    far = (*near[:4], (10**6, 10**6), (10**6, 10**6), 1)
+    x, weight, _, dy = arrays(near, np.float64)
+    for kind in ("conv2d", "conv_transpose2d"):
+        for a, b in zip(*(three_passes(cpu, x, weight, dy, g, kind) for g in (near, far)), strict=True):
+            assert_close(a, b, np.float64)
 
 
 @geometries

@@ -39,7 +39,8 @@ def _axis(size, step, phases):
     for row, (start, count, taps) in zip(table, phases, strict=True):
         firsts = sorted({pixel % step for pixel in taps.values()})
         planes = [firsts.index(pixel % step) for pixel in taps.values()]
-        offsets = [pixel // step for pixel in taps.values()] or [0]
+        # A tap far outside sees zeros from any offset outside: the nearest one, or the gaps would take all memory.
+        offsets = [max(-count, min(pixel // step, -(-size // step))) for pixel in taps.values()] or [0]
         low, high = min(offsets), max(offsets)
         longest = min(-(-size // step), count + high)
         pitch = max(1, count, count + high, longest + max(0, -low))
@@ -64,8 +65,8 @@ def transposed_axis(size, out, kernel, stride, padding, dilation):
     Pixel h meets tap i, if i * dilation mod stride is a too, at pixel (h + padding - i * dilation) / stride.
     """
     phases = []
-    for a in range(stride):
-        start = (a - padding) % stride
+    for start in range(max(1, min(stride, out))):  # a phase that begins later has no pixels
+        a = (start + padding) % stride
         taps = [i for i in range(kernel) if (i * dilation - a) % stride == 0]
         count = max(0, -(-(out - start) // stride))
         phases.append((start, count, {i: (start + padding - i * dilation) // stride for i in taps}))
