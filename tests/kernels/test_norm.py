@@ -26,7 +26,7 @@ def lrn(module, x, size, alpha, beta, k, dy=None):
 
 @shapes
 @dtypes
-@pytest.mark.parametrize("size,beta", [(5, 0.75), (1, 0.75), (4, 0.75), (9, 0.5), (5, 1.0)])
+@pytest.mark.parametrize("size,beta", [(5, 0.75), (1, 0.75), (4, 0.75), (9, 0.5), (5, 1.0), (40, 0.75)])
 def test_lrn(shape, dtype, size, beta):
     rng = np.random.default_rng(0)
     x, dy = 3 * rng.standard_normal(shape).astype(dtype), rng.standard_normal(shape).astype(dtype)
@@ -48,6 +48,13 @@ def test_lrn(shape, dtype, size, beta):
 def test_lrn_published_scalings(module, value, channels, alpha, k, want):
     y, _, _ = lrn(module, np.full((1, channels, 1), float(value)), 5, alpha, 0.75, k)
     np.testing.assert_allclose(y[0, :, 0], want, atol=5e-8)
+
+
+def test_lrn_over_more_channels_than_there_are():
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 2, 3, 5))
+    for want, got in zip(*(lrn(cpu, x, size, 0.1, 0.75, 1.5, dy) for size in (7, 10**12)), strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 @modules

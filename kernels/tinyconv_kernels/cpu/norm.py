@@ -66,6 +66,7 @@ def _lrn_forward_parallel(tiles, x, y, scale, size, alpha, beta, k):
 def local_response_norm_backward(dy, x, scale, dx, size, alpha, beta):
     """One thread owns one tile of pixels, all channels. Writes dx."""
     real = x.dtype.type
+    size = min(size, 2 * x.shape[1] + 1)  # reaches every channel, and bounds the scratch
     constants = size, real(2 * alpha * beta), real(beta)
     if worth_threads(x.size):
         _lrn_backward_parallel(_tiles(x), dy, x, scale, dx, *constants)

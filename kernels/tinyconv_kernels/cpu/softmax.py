@@ -13,7 +13,7 @@ _quiet = np.errstate(all="ignore")
 @_quiet
 def softmax_forward(x, y):
     """Writes y = e^x / sum e^x over axis 1."""
-    np.subtract(x, np.max(x, axis=1, keepdims=True), out=y)
+    np.subtract(x, np.max(x, axis=1, keepdims=True, initial=-np.inf), out=y)
     np.exp(y, out=y)
     np.divide(y, np.sum(y, axis=1, keepdims=True), out=y)
 
@@ -30,7 +30,7 @@ def softmax_backward(dy, y, dx):
 @_quiet
 def log_softmax_forward(x, y):
     """Writes y = x - max - ln sum e^(x - max); y holds the exponentials on the way and must not be x."""
-    peak = np.max(x, axis=1, keepdims=True)
+    peak = np.max(x, axis=1, keepdims=True, initial=-np.inf)
     np.subtract(x, peak, out=y)
     np.exp(y, out=y)
     total = np.sum(y, axis=1, keepdims=True)

@@ -12,7 +12,7 @@ _quiet = np.errstate(all="ignore")
 @_quiet
 def softmax_forward(x, y):
     """One output owns one class. Writes y = e^x / sum e^x; the maximum is subtracted first, so nothing overflows."""
-    exponential = np.exp(x - np.max(x, axis=1, keepdims=True))
+    exponential = np.exp(x - np.max(x, axis=1, keepdims=True, initial=-np.inf))
     y[...] = exponential / np.sum(exponential, axis=1, keepdims=True)
 
 
@@ -25,7 +25,7 @@ def softmax_backward(dy, y, dx):
 @_quiet
 def log_softmax_forward(x, y):
     """One output owns one class. Writes y = x - max - ln sum e^(x - max)."""
-    shifted = x - np.max(x, axis=1, keepdims=True)
+    shifted = x - np.max(x, axis=1, keepdims=True, initial=-np.inf)
     y[...] = shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
 
 
