@@ -24,7 +24,7 @@ from tinyconv.nn import Module
 from tinyconv.training_state import TrainState
 
 lesson = tinyconv.lesson_step(__name__)
-EPOCHS = 12
+EPOCHS = 9
 
 
 # %%
