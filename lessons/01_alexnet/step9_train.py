@@ -6,7 +6,7 @@
 # The paper's run took two GPUs six days. The same layers at lesson scale, with fewer and smaller filters for 28x28
 # grey images, learn to tell ten kinds of clothes apart in a minute or two: Fashion-MNIST, 10,000 images for training
 # and 2,000 for testing. As in the paper: mirrored images, dropout, the update rule, a rate that is divided by 10 (there
-# when progress stalled, here after epochs chosen in advance). Not as in the paper: 1,900 steps instead of 850,000, so a
+# when progress stalled, here after epochs chosen in advance). Not as in the paper: 1,400 steps instead of 850,000, so a
 # rate that begins at 0.05 instead of 0.01; and inputs of unit variance, to which the small network's initial weights
 # (He et al. 2015) are fitted.
 
