@@ -263,6 +263,14 @@ def test_full_backward_hook_sees_and_replaces_gradients() -> None:
             model(x).sum().backward()
 
 
+def test_a_module_is_no_part_of_itself() -> None:
+    outer = nn.Sequential(nn.Sequential())
+    for inner in (outer, outer[0]):
+        with pytest.raises(ValueError, match="Sequential.up: a module cannot be a part of itself"):
+            inner.up = outer
+    assert list(outer.state_dict()) == []
+
+
 def test_full_backward_hook_that_returns_no_tensor() -> None:
     model = nn.Linear(3, 2)
     model.register_full_backward_hook(lambda m, gi, go: 1.0)

@@ -129,6 +129,8 @@ class Module:
 
     def _put(self, table: str, name: str, value: Any) -> None:
         """Register under a name; what takes the place of another of its kind keeps the place in the order."""
+        if isinstance(value, Module) and any(module is self for module in value.modules()):
+            raise ValueError(f"{type(self).__name__}.{name}: a module cannot be a part of itself")
         if name not in self.__dict__[table]:
             self._forget(name)
         self.__dict__[table][name] = value
