@@ -155,6 +155,8 @@ def test_state_that_does_not_fit_changes_nothing() -> None:
         fresh.load_state_dict(state)
     with pytest.raises(ValueError, match="wanted the options lr, betas"):
         optim.Adam(parameters()).load_state_dict(state)
+    with pytest.raises(ValueError, match="SGD.load_state_dict: state for parameter 7, which is in no group"):
+        fresh.load_state_dict(state | {"state": {7: {}}})
     assert fresh.param_groups[0]["lr"] == 0.2
     assert fresh.state == {}
 
@@ -249,4 +251,10 @@ def test_errors() -> None:
     optimizer.param_groups[0]["lr"] = 0.1
     a.grad = tinyconv.zeros(4, 3)
     with pytest.raises(ValueError, match="gradient must be like it"):
+        optimizer.step()
+    a.grad = tinyconv.zeros(*a.shape, dtype=a.dtype, device="meta")
+    with pytest.raises(ValueError, match="on cpu, got float64 .* on meta"):
+        optimizer.step()
+    a.grad = np.zeros(a.shape)
+    with pytest.raises(TypeError, match="SGD: a parameter's gradient must be a Tensor, got ndarray"):
         optimizer.step()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import device
+from tinyconv import device, errors
 from tinyconv.function import enable_grad, no_grad
 from tinyconv.tensor import Tensor
 
@@ -103,10 +103,11 @@ class Optimizer:
         return loss
 
     def _step_one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        if grad.dtype != p.dtype or grad.shape != p.shape:
+        errors.check_tensor(type(self).__name__, "a parameter's gradient", grad)
+        if grad.dtype != p.dtype or grad.shape != p.shape or grad.device != p.device:
             raise ValueError(
-                f"{type(self).__name__}: a parameter's gradient must be like it, {p.dtype} {p.shape}, "
-                f"got {grad.dtype} {grad.shape}"
+                f"{type(self).__name__}: a parameter's gradient must be like it, {p.dtype} {p.shape} on {p.device}, "
+                f"got {grad.dtype} {grad.shape} on {grad.device}"
             )
         param = device.contiguous(p.data)
         self._update(device.kernels_for(param).optim, param, device.contiguous(grad.data), self._state_of(p), group)
@@ -148,6 +149,8 @@ class Optimizer:
         order = [number for group in groups for number in group["params"]]
         state: dict[Tensor, dict[str, Any]] = {}
         for number, values in state_dict["state"].items():
+            if int(number) not in order:
+                raise ValueError(f"{name}.load_state_dict: state for parameter {number}, which is in no group")
             p = params[order.index(int(number))]
             state[p] = {
                 key: _taken(value, p, f"{name}.load_state_dict: {key} of {number}") for key, value in values.items()
