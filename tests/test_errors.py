@@ -35,6 +35,11 @@ ROWS = [
         "f: x must be a Tensor, got ndarray; wrap it in tinyconv.tensor(...)",
     ),
     (
+        lambda: errors.check_window("f", (0, 5), (1, 1), (1, 1), (1, 1)),
+        ValueError,
+        "f: the image must have at least one pixel, got 0 x 5",
+    ),
+    (
         lambda: errors.check_ndim("f", "x", x34, (3, 4), "(N, C, H, W)"),
         ValueError,
         "f: x must be (N, C, H, W), got shape (3, 4)",
@@ -204,6 +209,13 @@ def test_accepts(check):
     assert check() is None
 
 
+class _Foreign:
+    """Looks like the tensor of another library."""
+
+    requires_grad, dtype, shape = False, np.float32, (2,)
+    data = None
+
+
 @pytest.mark.parametrize(
     "call, error, message",
     [
@@ -213,6 +225,28 @@ def test_accepts(check):
             "max_pool2d: x must be (N, C, H, W) or (C, H, W), got shape (3, 32)",
         ),
         (lambda: F.relu(np.zeros(3)), TypeError, "relu: x must be a Tensor, got ndarray"),
+        (lambda: F.relu(_Foreign()), TypeError, "relu: x must be a Tensor, got _Foreign; wrap it"),
+        (lambda: F.max_pool2d(tc.zeros(1, 1, 0, 4), 2, padding=1), ValueError, "max_pool2d: the image must have at"),
+        (
+            lambda: F.adaptive_avg_pool2d(image, (2, 2, 2)),
+            TypeError,
+            "adaptive_avg_pool2d: output_size must be an int or a pair (height, width) of ints, got (2, 2, 2)",
+        ),
+        (
+            lambda: F.max_unpool2d(image, tc.zeros(2, 4, 5, 5, dtype=tc.int64), 2, output_size="all"),
+            TypeError,
+            "max_unpool2d: output_size must be an int or a pair (height, width) of ints, got 'all'",
+        ),
+        (
+            lambda: F.avg_pool2d(image, 2, divisor_override=2.5),
+            ValueError,
+            "avg_pool2d: divisor_override must be an int of at least 1, got 2.5",
+        ),
+        (
+            lambda: F.cross_entropy(x34, tc.zeros(3, dtype=tc.bool)),
+            TypeError,
+            "cross_entropy: target must hold integers, got bool; convert it with target.long()",
+        ),
         (lambda: F.relu(tc.arange(3)), TypeError, "relu: x must be float32 or float64, got int64"),
         (lambda: F.embedding(tc.tensor([0, 4]), x34), IndexError, "embedding: index must be in [0, 3), got 4"),
         (lambda: tc.zeros(2, 3).sum(2), IndexError, "sum: dim must be in [-2, 1], got 2"),

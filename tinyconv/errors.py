@@ -29,8 +29,9 @@ def pair(op: str, name: str, value: int | Sequence[int], minimum: int = 0) -> tu
 
 def check_tensor(op: str, name: str, x: Any) -> None:
     """Raise unless x is a Tensor."""
-    if type(x).__name__ not in ("Tensor", "Parameter") and not hasattr(x, "requires_grad"):
-        raise TypeError(f"{op}: {name} must be a Tensor, got {type(x).__name__}; wrap it in tinyconv.tensor(...)")
+    if not hasattr(x, "requires_grad") or not isinstance(x.data, np.ndarray):  # PyTorch's tensors have the first, too
+        kind = type(x).__name__ if type(x).__name__ != "Tensor" else f"{type(x).__module__}.Tensor"
+        raise TypeError(f"{op}: {name} must be a Tensor, got {kind}; wrap it in tinyconv.tensor(...)")
 
 
 def check_ndim(op: str, name: str, x: Tensor, ndim: int | tuple[int, ...], layout: str) -> None:
@@ -111,6 +112,8 @@ def check_window(
     ceil_mode: bool = False,
 ) -> tuple[int, int]:
     """Return the output size (OH, OW), or raise if the window does not fit into the padded image."""
+    if min(size) < 1:
+        raise ValueError(f"{op}: the image must have at least one pixel, got {size[0]} x {size[1]}")
     for axis, name in enumerate(("height", "width")):
         reach = dilation[axis] * (kernel[axis] - 1) + 1
         if size[axis] + 2 * padding[axis] < reach:

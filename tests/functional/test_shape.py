@@ -89,6 +89,7 @@ def test_stack_of_transposed_tensors():
             ValueError,
             "expand: shape (2, 3) cannot be expanded to (4, 3); only axes of size 1 can grow",
         ),
+        (lambda x: x[:1].expand(-2, 3), ValueError, "expand: shape (1, 3) cannot be expanded to (-2, 3)"),
         (lambda x: x.expand(3), ValueError, "expand: shape (2, 3) cannot be expanded to (3,)"),
         (lambda x: tc.cat([]), ValueError, "cat: wanted a list of at least one tensor"),
         (lambda x: tc.cat(x), ValueError, "cat: wanted a list of at least one tensor"),
@@ -108,12 +109,15 @@ def test_stack_of_transposed_tensors():
         ),
         (lambda x: x.split(0), ValueError, "split: split_size must be at least 1, got 0"),
         (lambda x: x.split([1, 2]), ValueError, "split: sizes must sum to 2, the size of axis 0, got [1, 2]"),
+        (lambda x: x.split([-1, 3]), ValueError, "split: sizes must sum to 2, the size of axis 0, got [-1, 3]"),
+        (lambda x: x.split(np.int64(0)), ValueError, "split: split_size must be at least 1, got 0"),
         (lambda x: x.chunk(0), ValueError, "chunk: chunks must be at least 1, got 0"),
         (
             lambda x: F.pad(x, (1,)),
             ValueError,
             "pad: wanted non-negative pairs (before, after) for at most 2 axes, got (1,)",
         ),
+        (lambda x: F.pad(x, (1.5, 1)), ValueError, "pad: wanted non-negative pairs"),
         (lambda x: F.pad(x, (1, -1)), ValueError, "pad: wanted non-negative pairs"),
         (
             lambda x: F.pad(x, (3, 0), "reflect"),

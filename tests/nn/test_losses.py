@@ -107,7 +107,7 @@ def test_target_errors() -> None:
             function(x, LABELS, reduction="max")
         with pytest.raises(ValueError, match="at least one class"):
             function(tinyconv.zeros(4, 0), LABELS)
-    with pytest.raises(TypeError, match="target .class indices. must hold integers, got float64"):
+    with pytest.raises(TypeError, match="target must hold integers, got float64"):
         F.nll_loss(x, Tensor(np.ones(4)))
     with pytest.raises(ValueError, match="label_smoothing must be a probability"):
         F.cross_entropy(x, LABELS, label_smoothing=2)

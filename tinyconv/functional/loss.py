@@ -74,7 +74,7 @@ def _check(op: str, x: Tensor, target: Any, reduction: str, integers: bool = Fal
     errors.check_tensor(op, "target", target)
     errors.check_choice(op, "reduction", reduction, _REDUCTIONS)
     if integers:
-        errors.check_integer(op, "target (class indices)", target)
+        errors.check_integer(op, "target", target)
     else:
         errors.check_same(op, x=x, target=target)
         errors.check_shape(op, "target", target, x.shape, "like x")

@@ -198,10 +198,11 @@ def max_unpool2d(
     stride = errors.pair(op, "stride", kernel_size if stride is None else stride, 1)
     padding = errors.pair(op, "padding", padding)
     if output_size is not None:
-        out = errors.pair(op, "output_size", tuple(output_size)[-2:], 1)
+        sides = output_size[-2:] if isinstance(output_size, (tuple, list)) else output_size
+        out = errors.pair(op, "output_size", sides, 1)
     else:
-        sides = zip(x.shape[2:], stride, padding, kernel, strict=True)
-        height, width = ((n - 1) * s - 2 * p + k for n, s, p, k in sides)
+        axes = zip(x.shape[2:], stride, padding, kernel, strict=True)
+        height, width = ((n - 1) * s - 2 * p + k for n, s, p, k in axes)
         out = height, width
     if x.device != "meta":
         errors.check_range(op, f"indices for an output map of {out}", indices.data, out[0] * out[1])
@@ -237,8 +238,8 @@ def avg_pool2d(
     stride = errors.pair(op, "stride", kernel_size if stride is None else stride, 1)
     padding = errors.pair(op, "padding", padding)
     errors.check_pool_padding(op, kernel, padding)
-    if divisor_override is not None and divisor_override < 1:
-        raise ValueError(f"{op}: divisor_override must be at least 1, got {divisor_override}")
+    if divisor_override is not None and (not isinstance(divisor_override, (int, np.integer)) or divisor_override < 1):
+        raise ValueError(f"{op}: divisor_override must be an int of at least 1, got {divisor_override!r}")
     out = errors.check_window(op, x.shape[2:], kernel, stride, padding, (1, 1), ceil_mode)
     return unbatched(AvgPool2d.apply(x, out, kernel, stride, padding, bool(count_include_pad), divisor_override or 0))
 
@@ -248,7 +249,7 @@ def _adaptive_size(op: str, x: Tensor, output_size: Any) -> tuple[int, int]:
     if x.shape[2] == 0 or x.shape[3] == 0:
         raise ValueError(f"{op}: x must have at least one pixel, got shape {x.shape}")
     sides = [n if want is None else want for n, want in zip(x.shape[2:], both, strict=False)]
-    return errors.pair(op, "output_size", sides, 1)
+    return errors.pair(op, "output_size", sides if len(both) == 2 else output_size, 1)
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:

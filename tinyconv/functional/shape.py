@@ -218,7 +218,7 @@ def expand(x: Tensor, shape: Sequence[int]) -> Tensor:
     errors.check_tensor("expand", "x", x)
     old = (1,) * (len(shape) - x.ndim) + x.shape
     wanted = tuple(o if n == -1 else int(n) for n, o in zip(shape, old, strict=False))
-    if len(old) != len(wanted) or any(o not in (1, n) for o, n in zip(old, wanted, strict=True)):
+    if len(old) != len(wanted) or any(n < 0 or o not in (1, n) for o, n in zip(old, wanted, strict=True)):
         raise ValueError(f"expand: shape {x.shape} cannot be expanded to {tuple(shape)}; only axes of size 1 can grow")
     return Expand.apply(x, wanted)
 
@@ -252,13 +252,13 @@ def split(x: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Ten
     errors.check_tensor("split", "x", x)
     axis = errors.check_axis("split", dim, x.ndim)
     total = x.shape[axis]
-    if isinstance(split_size, int):
+    if isinstance(split_size, (int, np.integer)):
         if split_size < 1:
             raise ValueError(f"split: split_size must be at least 1, got {split_size}")
         sizes = [min(split_size, total - start) for start in range(0, max(total, 1), split_size)]
     else:
         sizes = list(split_size)
-    if sum(sizes) != total:
+    if sum(sizes) != total or min(sizes, default=0) < 0:
         raise ValueError(f"split: sizes must sum to {total}, the size of axis {axis}, got {sizes}")
     starts = np.cumsum([0, *sizes])
     return tuple(x[(slice(None),) * axis + (slice(int(s), int(s) + n),)] for s, n in zip(starts, sizes, strict=False))
@@ -283,7 +283,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.
     """
     errors.check_tensor("pad", "x", x)
     errors.check_choice("pad", "mode", mode, ("constant", "reflect", "replicate"))
-    if len(pad) % 2 or len(pad) > 2 * x.ndim or any(int(p) < 0 for p in pad):
+    if len(pad) % 2 or len(pad) > 2 * x.ndim or any(p != int(p) or p < 0 for p in pad):
         raise ValueError(f"pad: wanted non-negative pairs (before, after) for at most {x.ndim} axes, got {tuple(pad)}")
     pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
     widths = tuple([(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1])
