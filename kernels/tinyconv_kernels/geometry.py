@@ -30,10 +30,3 @@ def clip_window(out, kernel, stride, padding, dilation, size):
     first = 0 if start >= 0 else (-start + dilation - 1) // dilation
     last = min(kernel, (size - start + dilation - 1) // dilation)
     return first, max(first, last)
-
-
-@njit(inline="always")
-def covering_outputs(position, reach, stride, padding, out_size):
-    """Half-open range of outputs whose window covers an input position; reach = dilation * (kernel - 1) + 1."""
-    first = (position + padding - reach) // stride + 1
-    return max(first, 0), min((position + padding) // stride + 1, out_size)
