@@ -42,7 +42,7 @@ def outputs_of(model: nn.Module, names: list[str], images: tinyconv.Tensor) -> d
 # %% [markdown]
 # ## Five figures
 # On ImageNet the first filters become edges, stripes and colour blobs in every run, one GPU grey and one coloured.
-# After our 1,900 steps a few are lines and edges; the rest still shows the random numbers it began with. It confuses
+# After our 1,400 steps a few are lines and edges; the rest still shows the random numbers it began with. It confuses
 # what people confuse at 28 pixels, and some of its surest mistakes make one doubt the label. Neighbours in fc7 share
 # the label more often than neighbours in pixels: a distance that means something.
 

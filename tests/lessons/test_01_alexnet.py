@@ -101,7 +101,7 @@ def results():
     return json.loads((LESSON / "results.json").read_text("utf-8"))["claims"]
 
 
-@pytest.mark.parametrize("name", ["X1", "X1'", "X4", "X5", "X6"])
+@pytest.mark.parametrize("name", ["X1", "X1'", "X4", "X4'", "X5", "X6"])
 def test_a_claim_was_measured_and_the_readme_says_what_came_out(claims, results, name):
     entry, verdict = results[name], claims.CLAIMS[name][1]
     assert len(entry["runs"]) >= 3
@@ -116,9 +116,9 @@ def test_a_claim_was_measured_and_the_readme_says_what_came_out(claims, results,
 @pytest.mark.slow
 def test_a_claim_can_be_measured(claims):
     """A few steps of three of the measurements: the program still runs, and its verdicts read what it writes."""
-    for name, variants in (("X4", 4), ("X5", 2), ("X6", 2)):
+    for name in ("X4'", "X5", "X6"):
         measure, verdict = claims.CLAIMS[name]
         found = measure(0, steps=20)
-        assert len(found) == variants
+        assert len(found) == 2
         assert all(0 <= variant["test_error"] <= 1 for variant in found.values())
         assert verdict([found])[0] in (True, False, None)
