@@ -200,3 +200,7 @@ def test_errors(make, error, message):
     with pytest.raises(error) as caught:
         make()
     assert message in str(caught.value)
+
+
+def test_randint_draws_every_number_below_high():
+    assert set(tc.randint(2, 5, (200,)).tolist()) == {2, 3, 4}

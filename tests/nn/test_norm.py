@@ -126,6 +126,17 @@ def test_lrn_errors() -> None:
         F.local_response_norm(tinyconv.arange(8).reshape(1, 2, 2, 2), 3)
 
 
+def test_running_statistics_may_move_between_forward_and_backward() -> None:
+    x = Tensor(np.random.default_rng(0).standard_normal((4, 2, 3)))
+    mean, var = tinyconv.zeros(2, dtype=np.float64), tinyconv.ones(2, dtype=np.float64)
+    weight = tinyconv.ones(2, dtype=np.float64, requires_grad=True)
+    y = F.batch_norm(x, mean, var, weight)
+    F.batch_norm(x + 7.0, mean, var, training=True)
+    (y * y).sum().backward()
+    wanted = 2 * (x.numpy() ** 2).sum(axis=(0, 2)) / (1 + 1e-5)  # d (w x / sqrt(1 + eps))^2 / dw at w = 1
+    np.testing.assert_allclose(weight.grad.numpy(), wanted)
+
+
 # ------------------------------------------------------------------------------------------------------- unit length
 
 

@@ -88,6 +88,14 @@ def test_plateau_state_and_tensor_values() -> None:
     assert first.best == pytest.approx(0.4)
 
 
+def test_plateau_makes_no_change_smaller_than_eps() -> None:
+    optimizer = sgd(1e-3)
+    schedule = optim.ReduceLROnPlateau(optimizer, patience=0, factor=0.5, eps=4e-4)
+    for _ in range(4):
+        schedule.step(1.0)
+    assert schedule.get_last_lr() == [5e-4, 5e-4]
+
+
 def test_errors() -> None:
     for kind in (optim.StepLR, optim.MultiStepLR, optim.LinearWarmup):
         with pytest.raises(TypeError, match="wanted an optimizer, got int"):
