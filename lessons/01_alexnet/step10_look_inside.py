@@ -21,6 +21,8 @@ from tinyconv.data import fashion_mnist
 
 lesson = tinyconv.lesson_step(__name__)
 TEST = fashion_mnist("test")
+if lesson.smoke:
+    TEST.images, TEST.labels = TEST.images[:500], TEST.labels[:500]
 
 
 # %% [markdown]
@@ -112,11 +114,10 @@ def nearest(vectors: np.ndarray) -> np.ndarray:
 def draw_neighbours(near: np.ndarray) -> Figure:
     """Draw a test image of every second class, and the six test images that are nearest to it."""
     near = near[[int(np.argmax(TEST.labels == k)) for k in range(0, 10, 2)]]
-    right = TEST.labels[near] == TEST.labels[near[:, :1]]
     fig, axis = plt.subplots(figsize=(7, 5.3), layout="constrained")
     axis.imshow(mosaic(TEST.images[near.ravel(), 0], 7), cmap="gray")
     for row, column in np.ndindex(near.shape):
-        corner, color = (29 * column - 0.5, 29 * row - 0.5), "C2" if right[row, column] else "C3"
+        corner, color = (29 * column - 0.5, 29 * row - 0.5), "C2" if TEST.labels[near[row, column]] == 2 * row else "C3"
         axis.add_patch(Rectangle(corner, 28, 28, fill=False, color=color, lw=2))
     axis.set(xticks=[], yticks=[], title="left an image, then its nearest in fc7 (green: same label)")
     return fig
@@ -124,7 +125,7 @@ def draw_neighbours(near: np.ndarray) -> Figure:
 
 def look_inside(model: nn.Module, lesson: tinyconv.lesson.Lesson) -> float:
     """Draw all figures, print what is confused and what is near, return the test accuracy."""
-    batches = [outputs_of(model, ["relu7", "fc8"], images) for images, _ in loaders()[1]]
+    batches = [outputs_of(model, ["relu7", "fc8"], images) for images, _ in loaders(tests=len(TEST))[1]]
     hidden, scores = (np.concatenate([batch[name] for batch in batches]) for name in ("relu7", "fc8"))
     answer, confusion = scores.argmax(axis=1), np.zeros((10, 10), int)
     np.add.at(confusion, (TEST.labels, answer), 1)
