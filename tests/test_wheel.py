@@ -11,23 +11,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the sources and unpack it with pip; return that folder."""
-    folder = tmp_path_factory.mktemp("wheel")
-    (folder / "source").mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, folder / "source")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy what is built into a folder with the name that a clone has; return that folder."""
+    folder = tmp_path_factory.mktemp("sources") / "tinyconv"
+    folder.mkdir()
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
     for name in ("tinyconv", "kernels"):  # without what an earlier build or run left beside them
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.nbi", "*.nbc")
-        shutil.copytree(ROOT / name, folder / "source" / name, ignore=ignored)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(folder / "source")], check=True)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from the sources and unpack it with pip; return that folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([*PIP, "wheel", "--no-deps", "-w", str(folder), str(source)], check=True)
     (wheel,) = folder.glob("tinyconv-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
+    subprocess.run([*PIP, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)], check=True)
     return folder / "site"
 
 
@@ -74,3 +81,17 @@ def test_licences_are_in_it(installed: Path) -> None:
     kept = {path.name for path in installed.glob("tinyconv-*.dist-info/licenses/**/*") if path.is_file()}
     bundled = {path.name for path in (ROOT / "tinyconv/data/bundled").glob("LICENSE-*.txt")}
     assert bundled and kept >= {"LICENSE", *bundled}
+
+
+def test_an_editable_install_is_found_in_the_folder_around_the_clone(source: Path, tmp_path: Path) -> None:
+    """There the clone itself, a folder tinyconv without __init__.py, would pass for the package."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    (python,) = (path for path in tmp_path.glob("env/*/python*") if path.stem == "python")
+    subprocess.run([*PIP, "--python", str(python), "install", "--no-deps", "-e", str(source)], check=True)
+    code = "import importlib.util as u; print(*(u.find_spec(n).origin for n in ('tinyconv', 'tinyconv_kernels')))"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(python), "-c", code], cwd=source.parent, env=environment, capture_output=True, text=True, check=True
+    )
+    files = (source / "tinyconv" / "__init__.py", source / "kernels" / "tinyconv_kernels" / "__init__.py")
+    assert done.stdout.split() == [str(file) for file in files]
