@@ -179,8 +179,11 @@ def test_bad_figures(arguments, error, match, folder):
 
 def test_an_output_folder_that_cannot_be_made_is_said(folder):
     Path("tinyconv-output").write_text("a file")
-    with pytest.raises(OSError, match="cannot make the folder tinyconv-output/07 .*--out DIR"):
+    with pytest.raises(OSError, match="cannot write to the folder tinyconv-output/07 .*--out DIR"):
         make(folder).out  # noqa: B018
+    done = run(folder / "step2_b.py")
+    assert done.returncode == 1 and done.stdout == "", "said before the step works, and not after"
+    assert len(done.stderr.splitlines()) == 1 and "choose one: --out DIR" in done.stderr
 
 
 # ----------------------------------------------------------------------------------------------------------- models

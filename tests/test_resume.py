@@ -157,3 +157,10 @@ def test_resume_refuses_another_schedule(first, second, tmp_path):
         with pytest.raises(ValueError, match="is of another run .*schedule.*resume with the arguments it began with"):
             fit(model, loader, epochs=2, out=tmp_path, progress=False, resume=True, seed=0, **again)
         assert_same(before, weights(model))
+
+
+def test_resume_where_nothing_is_says_so_and_begins(tmp_path, capsys):
+    model, optimizer, loader = small()
+    assert len(fit(model, loader, optimizer=optimizer, epochs=1, out=tmp_path / "typo", resume=True)) == 1
+    said = f"nothing to resume: there is no {tmp_path / 'typo' / 'checkpoint.npz'}; training from the beginning"
+    assert said in capsys.readouterr().out

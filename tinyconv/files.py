@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -49,6 +50,17 @@ def atomic_write(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
             os.fsync(folder)
         finally:
             os.close(folder)
+    return path
+
+
+def writable_folder(path: Path, who: str, advice: str) -> Path:
+    """Make the folder if it is not there, and raise OSError in one line if no file can be written to it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as problem:
+        raise OSError(f"{who}: cannot write to the folder {path} ({problem.strerror}); {advice}") from None
     return path
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyconv import interrupt, random
-from tinyconv.files import atomic_write, read_json, write_text
+from tinyconv.files import atomic_write, read_json, writable_folder, write_text
 
 if TYPE_CHECKING:
     from tinyconv.nn import Module
@@ -45,6 +45,10 @@ def lesson_step(name: str) -> Lesson:
     if "matplotlib" not in sys.modules and not _in_notebook() and _headless():
         os.environ.setdefault("MPLBACKEND", "Agg")
     if name == "__main__" and script and not _in_notebook():
+        try:
+            lesson.out  # noqa: B018  (a folder that cannot be written to is found now, not after the work)
+        except OSError as problem:
+            raise SystemExit(str(problem)) from None
         atexit.register(lesson._mark_done_at_exit)
     return lesson
 
@@ -86,11 +90,7 @@ class Lesson:
     @property
     def out(self) -> Path:
         """The folder for what the step writes, ``./tinyconv-output/NN``; it exists."""
-        try:
-            self._out.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise OSError(f"lesson: cannot make the folder {self._out} ({problem}); choose one: --out DIR") from None
-        return self._out
+        return writable_folder(self._out, "lesson", "choose one: --out DIR")
 
     # ------------------------------------------------------------------------------------------------------- figures
     def save(self, fig: Any, name: str, *, alt: str) -> Path:

@@ -17,6 +17,7 @@ from tinyconv import evaluation, interrupt, random
 from tinyconv.checkpoint import Checkpoint, CheckpointError, save
 from tinyconv.checkpoint_file import pack, plain, unpack
 from tinyconv.evaluation import Loss, Meter, as_tensor
+from tinyconv.files import writable_folder
 from tinyconv.history import History, Log, Row
 from tinyconv.progress import CompileNotice, Progress
 from tinyconv.threads import limited_threads, step_lock
@@ -69,7 +70,7 @@ class Run:
         source = file if resume is True else Path(resume) if resume else None
         plain(getattr(self.model, "config", None))  # what cannot be saved shall fail now and not after an epoch
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            writable_folder(file.parent, "fit", "choose another: out=, or --out of tinyconv train")
         here = False  # whether the run goes on in the file it was in
         if source is not None and (source.exists() or resume is not True):
             self._take_up(source)
@@ -80,6 +81,8 @@ class Run:
                 kept = file.with_name(f"{file.stem}.abandoned{file.suffix}")
             os.replace(file, kept)
             self.progress.say(f"an earlier run's checkpoint is kept as {kept}")
+        elif resume is True and not here:
+            self.progress.say(f"nothing to resume: there is no {file}; training from the beginning")
         if self.settings.folder is not None:
             done = (len(self.state.history), self.state.step)
             self.log = Log(self.settings.folder / "train.jsonl", done if here else None)
