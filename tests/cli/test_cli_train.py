@@ -14,6 +14,7 @@ from tinyconv import data
 from tinyconv.checkpoint import Checkpoint
 from tinyconv.cli import recipes
 from tinyconv.cli.main import main
+from tinyconv.cli.predict import _prepared
 from tinyconv.cli.train import _most_confused, _resume_command
 
 
@@ -83,6 +84,27 @@ def test_an_error_in_an_image_is_one_line(here, capsys):
     assert main(["predict", "image.png", "--weights", "a.npz"]) == 1
     error = capsys.readouterr().err
     assert "image.png" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name, side", [("fashion", 28), ("mnist", 32)])
+def test_an_image_of_any_size_is_prepared_as_one_of_the_data_sets_size(name, side):
+    """Fashion's images are the network's size, MNIST's get a border."""
+    source = recipes.open_data(name)
+    image = source.test[3][0]
+    _, transform = recipes.views(source, (1, side, side))
+    wide = np.pad(np.kron(image, np.ones((1, 4, 4), np.float32)), ((0, 0), (0, 0), (28, 28)))
+    found = _prepared(wide, transform, (1, side, side))
+    assert found.shape == (1, side, side)
+    right = transform(image, None)
+    assert np.corrcoef(found.ravel(), right.ravel())[0, 1] > 0.97  # a pixel off gives 0.94 at most
+
+
+def test_predict_takes_a_photograph_of_any_size(here, capsys):
+    assert main(["train", "alexnet", "--data", "fashion", "--smoke", "--out", "run"]) == 0
+    photos(here / "photos", ["a"], 1)
+    capsys.readouterr()
+    assert main(["predict", "photos/a/0.png", "--weights", "run/checkpoint.npz"]) == 0
+    assert capsys.readouterr().out.count(" %  ") == 3
 
 
 def test_a_single_folder_is_split_the_same_way_every_time(here):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from tinyconv.cli.names import UsageError
 
@@ -12,7 +13,8 @@ examples:
   tinyconv predict boot.png --weights tinyconv-output/train/alexnet-fashion/checkpoint.npz
   tinyconv predict *.jpg --weights checkpoint.npz --top 1
 
-The image is prepared as the test images were: the checkpoint holds the transform and the names of the classes."""
+The image is prepared as the test images were: the checkpoint holds the transform and the names of the classes. One of
+another size than those had is made as large as they were, by its short side, and its middle is taken."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     described = model.meta.get("transform")
     transform = data.from_description(described) if described else data.Resize((height, width))
     for file in options.files:
-        image = transform(data.read_image(file, "L" if channels == 1 else "RGB"), None)
+        image = _prepared(data.read_image(file, "L" if channels == 1 else "RGB"), transform, model.input_shape)
         if image.shape != model.input_shape:
             raise ValueError(f"{file}: the network takes images of shape {model.input_shape}, got {image.shape}")
         with no_grad():
@@ -50,3 +52,18 @@ def run(options: argparse.Namespace) -> int:
         for k in np.argsort(-scores, kind="stable")[: options.top]:
             print(f"{100 * scores[k]:5.1f} %  {classes[k]}")
     return 0
+
+
+def _prepared(image: Any, transform: Any, wanted: tuple[int, ...]) -> Any:
+    """Return what the network is given; an image of another size than the data set's gets the data set's first."""
+    from tinyconv import data
+
+    prepared = transform(image, None)
+    if prepared.shape == wanted:
+        return prepared
+    # What the transform adds to a side (LeNet's border) it will add again.
+    size = tuple(w - (p - i) for w, p, i in zip(wanted[1:], prepared.shape[1:], image.shape[1:], strict=True))
+    if min(size) < 1:
+        return prepared
+    fit = data.Compose([data.Resize(max(size)), data.CenterCrop(size)])
+    return transform(fit(image, None), None)
