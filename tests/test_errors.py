@@ -145,7 +145,8 @@ ROWS = [
     (
         lambda: errors.check_filters("f", image, tc.zeros(3, 4, 1, 1), 2),
         ValueError,
-        "f: weight must be (K, C // groups, KH, KW) with C // groups = 4 // 2 = 2, got shape (3, 4, 1, 1)",
+        "f: weight must be (K, C // groups, KH, KW) with C // groups = 4 // 2 = 2, got shape (3, 4, 1, 1)"
+        "; x has 4 channels, this weight reads 8",
     ),
     (
         lambda: errors.check_filters("f", image, tc.zeros(3, 2, 1, 1), 2),

@@ -254,3 +254,27 @@ def test_nothing_is_recorded_where_nothing_requires_a_gradient():
 
 def test_doctest_example_of_function():
     assert tc.gradcheck(Square, [np.array([1.0, -2.0])])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("save_for_backward", r"here it is ctx.save\(\*arrays\), of"), ("saved_tensors", "here it is ctx.saved, of")],
+)
+def test_pytorchs_names_of_the_context_lead_to_ours(name, hint):
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return getattr(ctx, name)
+
+    with pytest.raises(AttributeError, match=f"ctx has no '{name}'; {hint}"):
+        Wrong.apply(tc.zeros(2))
+
+
+def test_an_attribute_that_forward_did_not_set_is_said_so():
+    class Wrong(Square):
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * ctx.factor
+
+    with pytest.raises(AttributeError, match="ctx has no 'factor'; forward did not set it"):
+        Wrong.apply(tc.ones(2, requires_grad=True)).sum().backward()

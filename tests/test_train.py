@@ -49,6 +49,15 @@ def test_curves_have_labels_and_a_title():
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "test"]
 
 
+def test_curves_of_one_epoch_have_whole_epochs_and_plain_numbers():
+    figure = History([{"epoch": 1, "train_loss": 2.3001, "test_loss": 2.3002}]).plot()
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    assert all(label.get_text().isdigit() for label in axes.get_xticklabels())
+    assert all(label.get_text().startswith("2.3") for label in axes.get_yticklabels())
+    assert axes.yaxis.get_offset_text().get_text() == ""
+
+
 def test_history_columns():
     history = History([{"epoch": 1, "train_loss": 2.0}, {"epoch": 2, "train_loss": 1.0, "test_loss": 3.0}])
     assert history["test_loss"] == [None, 3.0]

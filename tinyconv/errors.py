@@ -196,7 +196,7 @@ def check_filters(op: str, x: Tensor, weight: Tensor, groups: int, transposed: b
     if not transposed and weight.shape[1] != channels // groups:
         raise ValueError(
             f"{op}: weight must be {layout} with C // groups = {channels} // {groups} = {channels // groups}, "
-            f"got shape {weight.shape}"
+            f"got shape {weight.shape}; x has {channels} channels, this weight reads {weight.shape[1] * groups}"
         )
     if weight.shape[0] % groups:
         raise ValueError(f"{op}: groups must divide the {weight.shape[0]} filters, got {groups}")

@@ -58,6 +58,11 @@ class Context:
         self._saved: tuple[Any, ...] | None = ()
         self._non_differentiable: tuple[int, ...] = ()
 
+    def __getattr__(self, name: str) -> Any:
+        here = {"save_for_backward": "save(*arrays)", "saved_tensors": "saved"}.get(name)
+        hint = f"; here it is ctx.{here}, of arrays" if here else "; forward did not set it"
+        raise AttributeError(f"ctx has no {name!r}{hint}", name=name, obj=self)
+
     def save(self, *arrays: Any) -> None:
         """Keep arrays for backward. Only arrays saved so are guarded against being changed in place, and freed."""
         self._saved = arrays

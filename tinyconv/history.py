@@ -91,7 +91,8 @@ class History:
             axes.set_xlabel("Epoch")
             axes.set_ylabel(label)
             axes.set_title(f"{title}: {kind}" if len(curves) == 1 else kind.capitalize())
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # also for a single epoch
+            axes.ticklabel_format(useOffset=False)
             axes.grid(alpha=0.3)
             if axes.lines:
                 axes.legend()

@@ -77,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"data:  {source.name}, {len(train)} training and {len(test)} test images of {len(source.classes)} classes")
     count = sum(parameter.numel() for parameter in model.parameters())
     print(f"model: {name}, {options.scale} scale, input {model.input_shape}, {count:,} parameters")
-    print(f"run:   {epochs} epochs, {batch_size} images per step, {optimizer}, seed {options.seed}", flush=True)
+    passes = f"{epochs} epoch{'s' * (epochs != 1)}"
+    print(f"run:   {passes}, {batch_size} images per step, {optimizer}, seed {options.seed}", flush=True)
     last: dict[str, Any] = {}
     tinyconv.fit(
         model, loader, optimizer=optimizer, schedule=schedule, epochs=epochs, test_loader=test_loader, out=folder,
