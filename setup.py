@@ -1,7 +1,7 @@
 """Editable installs put two folders on Python's path; setup.cfg says everything else.
 
-Setuptools' own way for packages of two parents is an import hook, which is asked last. Then in the folder around a clone
-named ``tinyconv``, and for every script saved there, ``import tinyconv`` finds the clone itself: an empty namespace.
+Setuptools' own way for packages of two parents is an import hook, which is asked last. Then in the folder around a
+clone named ``tinyconv``, and for every script saved there, ``import tinyconv`` finds the clone: an empty namespace.
 """
 
 from pathlib import Path
