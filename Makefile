@@ -24,17 +24,17 @@ claims: $(VENV)/installed-test  ## measure the paper's claims over three seeds: 
 clean:          ## remove the environment and what lessons wrote
 	rm -rf $(VENV) tinyconv-output build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
-$(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/made
+$(VENV)/installed: setup.cfg setup.py pyproject.toml | $(VENV)/made
 	@echo "installing tinyconv and what it needs into $(VENV) (once)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/installed-test: setup.cfg pyproject.toml | $(VENV)/made
+$(VENV)/installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/made
 	@echo "installing tinyconv and its test tools into $(VENV) (once)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	@touch $@ $(VENV)/installed
 
-$(VENV)/installed-dev: setup.cfg pyproject.toml | $(VENV)/made
+$(VENV)/installed-dev: setup.cfg setup.py pyproject.toml | $(VENV)/made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@ $(VENV)/installed $(VENV)/installed-test
 
