@@ -63,7 +63,7 @@ def draw_filters(model: nn.Module) -> Figure:
     filters = model.conv1.weight.detach().numpy()[:, 0]
     fig, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
     axis.imshow(mosaic(filters, 8), cmap="RdBu_r", vmin=-np.abs(filters).max(), vmax=np.abs(filters).max())
-    axis.set_axis_off()
+    axis.set(xticks=[], yticks=[], title="conv1's filters (red adds brightness, blue subtracts)", frame_on=False)
     return fig
 
 
@@ -73,7 +73,7 @@ def draw_maps(model: nn.Module, i: int) -> Figure:
     outputs = outputs_of(model, ["relu1", "relu2", "relu5"], tinyconv.tensor(centred[None]))
     fig, axes = plt.subplots(4, 1, figsize=(9, 4.2), layout="constrained", height_ratios=(1.4, 1, 1, 1))
     axes[0].imshow(TEST.images[i, 0], cmap="gray")
-    axes[0].set_axis_off()
+    axes[0].set(xticks=[], yticks=[], title="one image, and its ten strongest maps in three layers")
     for axis, (name, y) in zip(axes[1:], outputs.items(), strict=True):
         strongest = y[0, y[0].max(axis=(1, 2)).argsort()[:-11:-1]]
         axis.imshow(mosaic(strongest / strongest.max(axis=(1, 2), keepdims=True), 10), cmap="magma")
@@ -87,7 +87,7 @@ def draw_confusion(confusion: np.ndarray) -> Figure:
     axis.imshow(np.sqrt(confusion), cmap="Blues", vmax=25)  # light enough for black numbers
     for i, j in np.argwhere(confusion):
         axis.text(j, i, confusion[i, j], ha="center", va="center", fontsize=8)
-    axis.set(xlabel="the network says", ylabel="label", yticks=range(10), yticklabels=TEST.classes)
+    axis.set(title="confusions", xlabel="the network says", ylabel="label", yticks=range(10), yticklabels=TEST.classes)
     axis.set_xticks(range(10), TEST.classes, rotation=45, ha="right")
     return fig
 
