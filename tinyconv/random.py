@@ -88,3 +88,13 @@ def training_step(step: int, samples: Sequence[int] | np.ndarray | None) -> Iter
         yield
     finally:
         _state.step, _state.calls, _state.samples = before
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, dropout draws by this seed; unnamed draws outside of training steps go on where they were."""
+    before, _state.seed = _state.seed, seed
+    try:
+        yield
+    finally:
+        _state.seed = before

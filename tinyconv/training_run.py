@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -133,7 +133,7 @@ class Run:
     # ------------------------------------------------------------------------------------------------------- training
     def train(self) -> History:
         """Run the epochs that are left."""
-        with self.interrupts, closing(self.log), closing(self.progress), _seeded(self.settings.seed):
+        with self.interrupts, closing(self.log), closing(self.progress), random.seeded(self.settings.seed):
             self.model.train()
             with limited_threads(self.model):
                 while self.state.epoch <= self.settings.epochs and not self.state.stop:
@@ -321,14 +321,3 @@ def input_transform(loader: Any) -> dict[str, Any] | None:
     except (AttributeError, TypeError):  # a function of the user's own
         return None
     return described[0] if len(described) == 1 else {"kind": "Compose", "transforms": described} if described else None
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Inside, dropout draws by this seed; unnamed draws outside of training steps go on where they were."""
-    before = random._state.seed
-    random._state.seed = seed
-    try:
-        yield
-    finally:
-        random._state.seed = before

@@ -1,6 +1,6 @@
 """Lesson 01 in one go: assemble AlexNet, check its gradients, train a small one on real images, look inside.
 
-Run by ``tinyconv lesson 01_alexnet --main``; takes about two minutes on two cores. The steps explain what happens here.
+Run by ``tinyconv lesson 01_alexnet --main``; takes three minutes on two cores. The steps explain what happens here.
 """
 
 from time import perf_counter
