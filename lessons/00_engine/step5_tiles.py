@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import tinyconv
 from tinyconv.nn import functional as F
-from tinyconv_kernels.cpu._correlate import DEPTH, TILE
+from tinyconv_kernels.cpu.conv import TILE
 from tinyconv_kernels.geometry import output_size
 
 lesson = tinyconv.lesson_step(__name__)

@@ -1,12 +1,9 @@
 """Convolution kernels: reference = cpu over a geometry table, threads, NaN, adjointness, and hand-made values."""
 
-from pathlib import Path
-
 import numba
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import _correlate, _micro
 from tinyconv_kernels.cpu import conv as cpu
 from tinyconv_kernels.geometry import output_size, transposed_size
 from tinyconv_kernels.reference import conv as reference
@@ -186,13 +183,13 @@ def test_threads_do_not_change_a_bit(geometry, dtype, monkeypatch):
 
 
 @geometries
-def test_work_split_does_not_change_a_bit(geometry, monkeypatch):
-    """Columns with and without the slots between rows give the same sums in the same order."""
+def test_tile_size_does_not_change_a_bit(geometry, monkeypatch):
+    """Tiles of 16 positions and of as many as there are give the same sums in the same order."""
     x, weight, _, dy = arrays(geometry, np.float32)
     results = []
-    for packing in (-1e9, 1e9):
-        monkeypatch.setattr(cpu, "PACKING", packing)
-        results.append(three_passes(cpu, x, weight, dy, geometry))
+    for tile in (16, 1 << 20):
+        monkeypatch.setattr(cpu, "TILE", tile)
+        results.append(three_passes(cpu, x, weight, dy, geometry)[:2])
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -236,42 +233,3 @@ def test_output_padding_adds_pixels_no_stamp_reaches(module):
     module.conv_transpose2d_forward(x, weight, np.array([0.5]), y, (3, 3), (0, 0), (1, 1), 1, workspace)
     stamped = np.array([1, 1, 0, 1, 1, 0, 0])
     np.testing.assert_array_equal(y[0, 0], np.outer(stamped, stamped) + 0.5)
-
-
-@dtypes
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiled tiles")
-def test_vector_loops_are_their_python_definitions(dtype):
-    """The LLVM versions against the Python functions of the same name, which the source gives as their meaning."""
-    with_python = {"__name__": "python_tiles"}
-    source = Path(_micro.__file__).read_text().replace("if not config.DISABLE_JIT:", "if False:")
-    exec(compile(source, _micro.__file__, "exec"), with_python)
-    outer, dot, copy = _micro.outer_tile, _micro.dot_tile, _micro.copy_vectors
-    u64 = np.uint64
-
-    @numba.njit
-    def compiled(a, b, c, rows, shifts, again, sums, copied):
-        outer(a, u64(1), u64(20), rows, b, u64(2), shifts, c, u64(3), u64(200), u64(9), again)
-        dot(a, u64(0), b, u64(0), u64(20), u64(16), sums, u64(1))
-        copy(b, u64(5), copied, u64(7), u64(19))
-
-    rng = np.random.default_rng(3)
-    shifts = rng.integers(0, 300, 9).astype(np.uint64)
-    for rows in (1, 3, _micro.OUTER_ROWS):
-        for again in (False, True):
-            a, b = (rng.standard_normal(n).astype(dtype) for n in (400, 700))
-            c, sums, copied = (rng.standard_normal(n).astype(dtype) for n in (2000, 60, 60))
-            want_c, want_sums, want_copied = c.copy(), sums.copy(), copied.copy()
-            compiled(a, b, c, u64(rows), shifts, again, sums, copied)
-            with_python["outer_tile"](a, 1, 20, rows, b, 2, shifts, want_c, 3, 200, 9, again)
-            with_python["dot_tile"](a, 0, b, 0, 20, 16, want_sums, 1)
-            with_python["copy_vectors"](b, 5, want_copied, 7, 19)
-            assert_close(c, want_c, dtype)
-            assert_close(sums, want_sums, dtype)
-            np.testing.assert_array_equal(copied, want_copied)
-
-
-def test_tiles_fit_every_vector_length():
-    for lanes in (2, 4, 8, 16):
-        assert _correlate.TILE % (_micro.OUTER_VECTORS * lanes) == 0
-        assert _correlate.WIDE % lanes == 0
-    assert _correlate.COLUMNS % _micro.DOT_COLS == 0 and _correlate.ROWS % _micro.DOT_ROWS == 0

@@ -1,11 +1,11 @@
-"""Convolution kernels: matrix products over tiles of image patches; the full column matrix never exists.
+"""Convolution kernels: products of patches and filters, without the patches ever being copied into a matrix.
 
 Definition: ``reference/conv.py``. The idea (patches become columns, convolution a matrix product) is Chellapilla et
-al. 2006; cutting it into tiles that stay in the cache is Chetlur et al. 2014 (cuDNN), sec. 3. Two kernels do all:
+al. 2006; computing it in tiles that stay in the cache is Chetlur et al. 2014 (cuDNN), sec. 3. Here even the tile is
+not copied: the micro-kernel reads pixels where they are (cpu/_window.py, cpu/_direct.py). Two kernels do all:
 
-- `correlate` is the forward pass, y = W * patches of x. The gradient with respect to x is the same thing: pixel h of x
-  met tap i in output (h + p - i d) / s, where that is whole. So the pixels with equal (h + p) mod s, a *phase*, form an
-  ordinary stride-1 correlation of dy with the taps i that fit the phase; `transposed_axis` lists them.
+- `correlate` is the forward pass, y = W * patches of x. The gradient with respect to x is the same thing, once for
+  each phase of the stride, or for all phases side by side (cpu/_axes.py).
 - `correlate_weight` is dW[k, r] = sum over positions of dy[k, position] * patches of x[r, position].
 
 Every sum runs in an order fixed by the shapes, so results do not depend on the number of threads. A padding pixel is a
@@ -15,33 +15,32 @@ zero that is multiplied: where a weight (or dy, for dW) is Inf or NaN there, the
 import numpy as np
 from numba import get_num_threads
 
+from tinyconv_kernels.cpu._axes import COUNT, PITCH, SLOTS, SPAN, correlation, transposed
 from tinyconv_kernels.cpu._columns import (
     columns_to_image,
     columns_to_image_parallel,
     image_to_columns,
     image_to_columns_parallel,
 )
-from tinyconv_kernels.cpu._correlate import (
-    COLUMNS,
-    PACKING,
-    TILE,
-    WIDE,
-    correlate,
-    correlate_parallel,
-    correlate_weight,
-    correlate_weight_parallel,
-)
-from tinyconv_kernels.cpu._micro import OUTER_ROWS
-from tinyconv_kernels.cpu._patches import COUNT, PITCH, correlation_axis, sort_filters, transposed_axis
+from tinyconv_kernels.cpu._direct import correlate, correlate_parallel, correlate_weight, correlate_weight_parallel
+from tinyconv_kernels.cpu._filters import count_panels, pack_filters, pack_filters_parallel
+from tinyconv_kernels.cpu._micro import VECTOR_BYTES
 from tinyconv_kernels.cpu._threads import worth_threads
 from tinyconv_kernels.geometry import output_size
+
+# A tile has at most TILE positions, fewer if the pixels they see, of all channels, are more than WINDOW elements: the
+# second-level cache holds them.
+TILE = 1024
+WINDOW = 1 << 17
 
 
 def conv2d_forward(x, weight, bias, y, stride, padding, dilation, groups, activation, workspace):
     """One task owns some filters at one tile of output positions. Writes y."""
     x, weight, y = _as_rows(x, weight, y, stride, padding)
-    axes = _axes(correlation_axis, x, y, weight, stride, padding, dilation)
-    _run(x, weight, bias, y, stride, (1, 1), axes, groups, activation == "relu")
+    K, C, KH, KW = weight.shape
+    plan = correlation(C, K // groups, x.shape[2:], y.shape[2:], (KH, KW), stride, padding, dilation)
+    strides = K // groups * C * KH * KW, C * KH * KW, 1
+    _correlate(plan, strides, x, weight, bias, y, (1, 1), groups, activation == "relu", workspace)
 
 
 def conv2d_backward_input(dy, weight, dx, stride, padding, dilation, groups, workspace):
@@ -50,16 +49,17 @@ def conv2d_backward_input(dy, weight, dx, stride, padding, dilation, groups, wor
 
 
 def conv2d_backward_weight(dy, x, dweight, stride, padding, dilation, groups, workspace):
-    """One task owns some columns of one group's filters, for one share of the positions. Writes dweight."""
-    chunks, blocks = _split_weight(dweight.shape, dy.shape, groups)
-    partial = dweight if chunks == 1 else workspace[: chunks * dweight.nbytes].view(dweight.dtype)
-    x, dweight, dy = _as_rows(x, dweight, dy, stride, padding)
-    axis_h, axis_w = _axes(correlation_axis, x, dy, dweight, stride, padding, dilation)
-    arrays = _flat(dy), _flat(x), _flat(partial)
-    arguments = *arrays, dy.shape, x.shape, stride, axis_h[0], axis_w[0], groups, chunks, blocks
+    """One task owns some input channels of one group's filters, for one share of the positions. Writes dweight."""
+    chunks, blocks, tile = _split_weight(dweight.shape, dy.shape, groups)
+    partial = dweight if chunks == 1 else _scratch(workspace, chunks * dweight.nbytes, dweight.dtype)
+    x, filters, dy = _as_rows(x, dweight, dy, stride, padding)
+    (K, C, KH, KW), sizes, outs = filters.shape, x.shape[2:], dy.shape[2:]
+    plan = correlation(C, K // groups, sizes, outs, (KH, KW), stride, padding, dilation)
+    axes = plan.axis_h.table, plan.axis_w.table, plan.axis_h.taps, plan.axis_w.taps
+    arguments = _flat(dy), _flat(x), _flat(partial), dy.shape, x.shape, *axes, groups, chunks, blocks, tile
     tasks = chunks * groups * blocks
-    if worth_threads(dy.size * (dweight.size // dweight.shape[0]) // 16):
-        correlate_weight_parallel(tasks, *arguments)
+    if worth_threads(dy.size * C * KH * KW // 16):
+        correlate_weight_parallel(min(tasks, get_num_threads()), tasks, *arguments)
     else:
         correlate_weight(0, tasks, *arguments)
     if chunks > 1:
@@ -72,18 +72,20 @@ def conv2d_backward_bias(dy, dbias):
 
 
 def conv2d_forward_workspace(x_shape, weight_shape, y_shape, dtype, groups):
-    """Bytes of workspace for conv2d_forward."""
-    return 0
+    """Bytes of workspace for conv2d_forward: the filters, packed."""
+    K, C, KH, KW = weight_shape
+    return groups * C * KH * KW * _padded_bytes(K // groups, dtype)
 
 
 def conv2d_backward_input_workspace(x_shape, weight_shape, y_shape, dtype, groups):
-    """Bytes of workspace for conv2d_backward_input: the filters, sorted by phase."""
-    return int(np.prod(weight_shape)) * np.dtype(dtype).itemsize
+    """Bytes of workspace for conv2d_backward_input: the filters, packed."""
+    K, C, KH, KW = weight_shape
+    return K * KH * KW * _padded_bytes(C, dtype)
 
 
 def conv2d_backward_weight_workspace(x_shape, weight_shape, y_shape, dtype, groups):
     """Bytes of workspace for conv2d_backward_weight: one partial sum of the filters per share of the positions."""
-    chunks, _ = _split_weight(weight_shape, y_shape, groups)
+    chunks, _, _ = _split_weight(weight_shape, y_shape, groups)
     return chunks * int(np.prod(weight_shape)) * np.dtype(dtype).itemsize if chunks > 1 else 0
 
 
@@ -156,49 +158,77 @@ def _as_rows(x, weight, y, stride, padding):
     return x.reshape(N, C, 1, H * W), weight, y.reshape(N, K, 1, H * W)
 
 
-def _axes(table, src, dst, weight, stride, padding, dilation):
-    """Tables of both axes, see cpu/_patches.py."""
-    (H, W), (OH, OW), (KH, KW) = src.shape[2:], dst.shape[2:], weight.shape[2:]
-    return (
-        table(H, OH, KH, stride[0], padding[0], dilation[0]),
-        table(W, OW, KW, stride[1], padding[1], dilation[1]),
-    )
+def _scratch(workspace, size, dtype):
+    """``size`` bytes of the workspace; of fresh memory when a kernel is called by hand without one."""
+    return (np.empty(size, np.uint8) if workspace is None else workspace[:size]).view(dtype)
+
+
+def _padded_bytes(lanes, dtype):
+    """Bytes of one row of packed filters: whole vectors."""
+    return -(-lanes * np.dtype(dtype).itemsize // VECTOR_BYTES) * VECTOR_BYTES
 
 
 def _transposed(src, weight, bias, dst, stride, padding, dilation, groups, workspace):
     """dst[n, c, h, w] = bias[c] + sum of src[n, k, oh, ow] * weight[k, c, i, j]: tap (i, j) of (oh, ow) is (h, w)."""
-    axes = _axes(transposed_axis, src, dst, weight, stride, padding, dilation)
-    by_phase = workspace[: weight.nbytes].view(weight.dtype)
-    sort_filters(weight, *axes, groups, by_phase)
-    _run(src, by_phase, bias, dst, (1, 1), stride, axes, groups, False)
+    K, C, KH, KW = weight.shape
+    unit, sizes, outs = VECTOR_BYTES // dst.itemsize, src.shape[2:], dst.shape[2:]
+    strides = K // groups * C * KH * KW, KH * KW, C * KH * KW
+    for plan in transposed(K // groups, C, unit, sizes, outs, (KH, KW), stride, padding, dilation):
+        _correlate(plan, strides, src, weight, bias, dst, stride, groups, False, workspace)
 
 
-def _run(src, weight, bias, dst, src_step, dst_step, axes, groups, relu):
-    """Cut the work of `correlate` into tasks, and share them among the threads if they are worth it."""
-    N, rows = dst.shape[0], dst.shape[1] // groups
-    axis_h, axis_w = axes
-    phases = len(axis_h) * len(axis_w)
-    if bias is None:
-        bias = dst.reshape(-1)[:0]
-    U, V = int(axis_h[:, COUNT].max()), int(axis_w[:, COUNT].max())
-    slots = int(axis_h[:, PITCH].max()) * int(axis_w[:, PITCH].max())
-    dense = (slots - U * V) * rows > PACKING * U * V
-    tiles = -(-N * (U * V if dense else slots) // TILE)
-    arguments = _flat(src), _flat(weight), bias, _flat(dst), src.shape, dst.shape, src_step, dst_step, axis_h, axis_w
-    fixed = groups * tiles * phases
-    if not worth_threads(weight.size * N * U * V // 16):
-        correlate(0, fixed, *arguments, groups, tiles, 1, rows, dense, relu)
-        return
-    # Few positions: share the filters too, although each share then copies the same pixels.
-    blocks = max(1, min(-(-4 * get_num_threads() // fixed), rows // (4 * OUTER_ROWS)))
-    block = -(-rows // (blocks * OUTER_ROWS)) * OUTER_ROWS
-    correlate_parallel(fixed * blocks, *arguments, groups, tiles, blocks, block, dense, relu)
+def _correlate(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace):
+    """Cut the work of `correlate` into tasks, and share them among the threads if they are worth it.
+
+    ``strides`` are the elements of weight from one group, lane and channel of the plan to the next.
+    """
+    axis_h, axis_w, places, channels, rows, tap_row, tap_lane, phase_lanes = plan
+    lanes, depth = len(places), channels * rows
+    positions = dst.shape[0] * int(axis_h.table[COUNT] * axis_w.table[COUNT])
+    vectors, panels = count_panels.py_func(lanes, dst.itemsize)
+    packed = _scratch(workspace, groups * depth * vectors * VECTOR_BYTES, dst.dtype)
+    pack = _flat(weight), packed, groups, lanes, phase_lanes, channels, len(tap_row), strides, tap_row, tap_lane, rows
+    threads = get_num_threads() if worth_threads(depth * lanes * positions // 16) else 1
+    tile = _tile(axis_h.table, axis_w.table, src.shape[1] // groups, positions, threads)
+    tiles = -(-positions // tile)
+    blocks = 1 if groups * tiles >= threads else min(panels, threads)  # few positions: share the filters too
+    tasks = groups * tiles * blocks
+    bias = _flat(dst)[:0] if bias is None else bias
+    axes = axis_h.table, axis_w.table, axis_h.taps, axis_w.taps
+    arguments = _flat(src), packed, bias, _flat(dst), src.shape, dst.shape, dst_step, *axes, places
+    if threads > 1:
+        pack_filters_parallel(*pack)
+        correlate_parallel(min(tasks, threads), tasks, *arguments, groups, tiles, tile, blocks, relu)
+    else:
+        pack_filters(0, groups * vectors, *pack)
+        correlate(0, tasks, *arguments, groups, tiles, tile, blocks, relu)
+
+
+def _tile(axis_h, axis_w, channels, positions, threads):
+    """Positions per tile: as many as the window allows, in as many tiles as share out evenly."""
+    tile = TILE
+    while tile > 64:
+        full_rows = -(-tile // int(axis_w[COUNT])) if axis_h[COUNT] > 1 else 0
+        slots = tile * int(axis_w[SLOTS]) + int(axis_w[SPAN])
+        if full_rows:
+            slots = (full_rows * int(axis_h[SLOTS]) + int(axis_h[SPAN]) - 1) * int(axis_w[PITCH])
+        if slots * channels <= WINDOW:
+            break
+        tile = tile * 3 // 4
+    tiles = max(1, -(-positions // tile))
+    tiles = -(-tiles // threads) * threads
+    return max(16, -(-positions // (tiles * 16)) * 16)
 
 
 def _split_weight(weight_shape, y_shape, groups):
-    """(shares of the positions, blocks of columns): about 16 tasks in all, from the shapes alone."""
+    """(shares of the positions, blocks of input channels, positions per tile): about 16 tasks, from the shapes alone.
+
+    Each block transposes dy again, which costs as much as about 10 of its rows; each share has sums of its own, to be
+    added up, which cost as much as about 100 positions.
+    """
     K, C, KH, KW = weight_shape
     N, _, OH, OW = y_shape
-    blocks = -(-C * KH * KW // COLUMNS)
-    tiles = -(-N * OH * OW // WIDE)
-    return max(1, min(tiles, 16 // (groups * blocks))), blocks
+    positions = N * OH * OW
+    blocks = -(-C // -(-C // max(1, min(C, 16, C * KH * KW // 192))))
+    tile = min(max(64, (1 << 16) * groups // K // 16 * 16), 512, -(-positions // 16) * 16)
+    return max(1, min(positions // 512, 16 // (groups * blocks))), blocks, max(16, tile)

@@ -1,0 +1,63 @@
+"""The LLVM versions of the vector loops against the Python functions of the same name, which are their meaning."""
+
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from tinyconv_kernels.cpu import _micro
+
+pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiled loops")
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+u64 = np.uint64
+
+
+@pytest.fixture(scope="module")
+def python():
+    """The module once more, with nothing compiled."""
+    namespace = {"__name__": "python_loops"}
+    source = Path(_micro.__file__).read_text().replace("if not config.DISABLE_JIT:", "if False:")
+    exec(compile(source, _micro.__file__, "exec"), namespace)
+    return namespace
+
+
+@dtypes
+@pytest.mark.parametrize("vectors", range(1, _micro.VECTORS + 1))
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_outer_tile(python, rng, dtype, vectors, accumulate):
+    outer_tile = _micro.outer_tile
+
+    @numba.njit
+    def compiled(a, a_row, a_col, b, c, vectors, depth):
+        outer_tile(
+            a, a_row, u64(2), a_col, u64(3), b, u64(5), u64(100), c, u64(7), u64(90), depth, vectors, accumulate
+        )
+
+    for depth in (1, 9, 40):
+        a, b, c = (rng.standard_normal(n).astype(dtype) for n in (600, 6000, 1000))
+        a_row, a_col = (rng.integers(0, 300, n).astype(np.uint64) for n in (_micro.ROWS + 2, depth + 3))
+        want, before = c.copy(), c.copy()
+        python["outer_tile"](a, a_row, 2, a_col, 3, b, 5, 100, want, 7, 90, depth, vectors, accumulate)
+        compiled(a, a_row, a_col, b, c, u64(vectors), u64(depth))
+        np.testing.assert_allclose(c, want, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13))
+        r, q = _micro.ROWS - 1, 1  # and one element written out, as the docstring defines it
+        total = before[7 + 90 * r + q] if accumulate else 0
+        total += sum(a[a_row[2 + r] + a_col[3 + k]] * b[5 + 100 * k + q] for k in range(depth))
+        np.testing.assert_allclose(c[7 + 90 * r + q], total, atol=1e-4)
+
+
+@dtypes
+def test_transpose_block(python, rng, dtype):
+    transpose_block = _micro.transpose_block
+
+    @numba.njit
+    def compiled(src, dst):
+        transpose_block(src, u64(3), u64(21), dst, u64(2), u64(18))
+
+    src, dst = rng.standard_normal(400).astype(dtype), np.zeros(400, dtype)
+    want = dst.copy()
+    python["transpose_block"](src, 3, 21, want, 2, 18)
+    compiled(src, dst)
+    np.testing.assert_array_equal(dst, want)
+    assert dst[2 + 18 * 1 + 0] == src[3 + 21 * 0 + 1]
