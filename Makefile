@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help lesson test lint claims clean
+.PHONY: help lesson test lint claims bench bench-avx2 clean
 
 help:           ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 lesson: $(VENV)/installed  ## build, gradient-check and train AlexNet on real images, and look inside it
 	@$(BIN)/tinyconv lesson 01_alexnet --main
@@ -21,6 +21,16 @@ claims: $(VENV)/installed-test  ## measure the paper's claims over three seeds: 
 	@test -n "$(LESSON)" || { echo "claims: say which lesson, for example: make claims LESSON=01"; exit 2; }
 	@$(BIN)/python lessons/$(LESSON)_*/claims.py
 
+# The release that BENCHMARKS.md compares with. On Linux this is the build with CUDA (gigabytes, same speed on the CPU);
+# a small one: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench
+TORCH ?= torch==2.13.0
+
+bench: $(VENV)/installed-bench  ## measure against PyTorch and write BENCHMARKS.md (half an hour; ARGS="--quick" to try)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-avx2: $(VENV)/installed-bench  ## the same with AVX2 vectors only, as a section of its own
+	@$(BIN)/python -m tests.benchmarks --isa avx2 $(ARGS)
+
 clean:          ## remove the environment and what lessons wrote
 	rm -rf $(VENV) tinyconv-output build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
@@ -33,6 +43,11 @@ $(VENV)/installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/made
 	@echo "installing tinyconv and its test tools into $(VENV) (once)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: setup.cfg setup.py pyproject.toml | $(VENV)/made
+	@echo "installing tinyconv, its test tools and PyTorch into $(VENV) (once)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,parity]" "$(TORCH)"
+	@touch $@ $(VENV)/installed $(VENV)/installed-test
 
 $(VENV)/installed-dev: setup.cfg setup.py pyproject.toml | $(VENV)/made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"

@@ -1,1 +1,1 @@
-"""tinyconv beside PyTorch: `python -m tests.benchmarks` measures, and writes BENCHMARKS.md. See `command.py`."""
+"""tinyconv beside PyTorch: ``python -m tests.benchmarks`` measures and writes BENCHMARKS.md; see ``command.py``."""

@@ -1,14 +1,14 @@
-"""`python -m tests.benchmarks`, or `python tests/benchmarks` from any folder."""
+"""`python -m tests.benchmarks` in the checkout, or `python PATH/tests/benchmarks` from any folder."""
 
 import sys
 from pathlib import Path
 
-if not __package__:  # run by its path: the folder itself is on sys.path, where conv.py would be a module "conv"
-    root = Path(__file__).resolve().parents[2]
-    sys.path[:1] = [str(root), str(root / "kernels"), str(root / "tests")]
-    from benchmarks.command import main
-else:
-    from .command import main
+root = Path(__file__).resolve().parents[2]
+# The sources beside this file are measured, installed or not. Run by its path, this folder itself came first: there
+# conv.py would be a module "conv".
+sys.path[: 0 if __package__ else 1] = [str(root), str(root / "kernels"), str(root / "tests")]
 
 if __name__ == "__main__":
+    from benchmarks.command import main
+
     sys.exit(main())

@@ -1,44 +1,110 @@
-"""The command line of the benchmark."""
+"""The command line: measure parts, keep their results, render BENCHMARKS.md."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from .engines import Missing, all_cores, load_torch
-from .layers import DIRECTIONS, choose
-from .timing import QUICK, Rule
+from . import isa, report, store
+from .engines import MissingError, all_cores, load_torch
+from .timing import FULL, QUICK
+
+# Before Numba is asked for anything: what --child measures, and --help, must not wait for it.
+_PARTS = ("limit", "conv", "ops", "networks", "memory", "accuracy", "startup")
+_EPILOG = """examples:
+  python -m tests.benchmarks                                          everything; writes results and BENCHMARKS.md
+  python -m tests.benchmarks --only conv --layers alexnet vgg.conv3_2 --threads 1 --quick
+  python -m tests.benchmarks --only networks --networks alexnet      one row again, the others stay
+  python -m tests.benchmarks --isa avx2                               a second section, with AVX2 only
+  python -m tests.benchmarks --render                                 BENCHMARKS.md again from the results
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=["conv"], default=["conv"])
-    parser.add_argument("--layers", nargs="+")
-    parser.add_argument("--threads", nargs="+", type=int)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--no-write", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description="Measure tinyconv beside PyTorch.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", nargs="+", choices=_PARTS, metavar="PART", help=f"parts: {', '.join(_PARTS)}")
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="for conv, accuracy: vgg, vgg.conv3_2 or conv3_2")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="for networks, memory: alexnet ...")
+    parser.add_argument(
+        "--threads", nargs="+", type=int, metavar="N", help="numbers of threads (default: 1 and all cores)"
+    )
+    parser.add_argument("--isa", choices=[*isa.ISAS], help="measure with narrower vectors, all libraries alike")
+    parser.add_argument("--quick", action="store_true", help="shorter and fewer rounds; writes nothing")
+    parser.add_argument("--no-write", action="store_true", help="print the tables only")
+    parser.add_argument("--render", action="store_true", help="write BENCHMARKS.md from the results, measure nothing")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status. Errors of the user are one line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     try:
-        load_torch()
-        from tqdm import tqdm
+        if options.child:
+            from . import child
 
-        from . import conv, limit, report_conv
-
-        layers = choose(options.layers)
-        for count in options.threads or (1, all_cores()):
-            flops = limit.multiply_adds(count)
-            rule = QUICK if options.quick else Rule()
-            steps = tqdm(conv.measure(layers, count, rule), total=len(DIRECTIONS) * len(layers), leave=False, disable=None)
-            rows = list(steps)
-            print(f"\n{count} thread(s), limit {flops / 1e9:.0f} GFLOP/s\n")
-            print(report_conv.layer_table(rows, flops), report_conv.total_table(rows), sep="\n\n", end="\n\n")
-            print(*report_conv.goals(rows), sep="\n")
-    except (Missing, ValueError) as error:
+            child.main(*options.child)
+        elif options.render:
+            write_report()
+        elif options.isa and isa.current() != options.isa:
+            load_torch()  # a message here, not from the second process
+            return isa.run_again(options.isa, arguments)
+        else:
+            _run(options)
+    except (MissingError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; the parts that were finished are kept", file=sys.stderr)
+        return 130
     return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    load_torch()
+    from tqdm import tqdm
+
+    from . import layers, machine, networks, parts
+
+    counts = options.threads or sorted({1, all_cores()})
+    chosen = layers.choose(options.layers), networks.choose(options.networks)
+    request = parts.Request(*chosen, counts, QUICK if options.quick else FULL)
+    names = options.only or (parts.NARROW if options.isa else _PARTS)
+    write = not (options.quick or options.no_write)
+    results: dict[str, Any] = store.load(isa.current()) if write else {"isa": isa.current(), "machine": {}, "parts": {}}
+    here = machine.describe()
+    print(report.machine(here), end="\n\n")
+    # Without the limit the table of layers has an empty column.
+    for name in dict.fromkeys(["limit", *names] if "conv" in names else names):
+        part = parts.PARTS[name]
+        rows = list(tqdm(part.measure(request), name, part.count(request), leave=False, disable=None))
+        message = store.merge(results, name, part.identity, rows, here)
+        print(*filter(None, [message, report.section(name, {**results["parts"], name: rows})]), sep="\n\n", end="\n\n")
+        if write:
+            store.save(results)
+    print(report.goals({name: rows for name, rows in results["parts"].items() if name in names}))
+    if write:
+        write_report()
+
+
+def write_report() -> None:
+    """Write BENCHMARKS.md from all results that there are.
+
+    Raises
+    ------
+    MissingError
+        There are none.
+    """
+    found = [store.load(name) for name in isa.TITLES if store.path(name).exists()]
+    if not found:
+        raise MissingError("benchmarks: there are no results to render; run `make bench`")
+    report.FILE.write_text(report.render(found), encoding="utf-8")
+    print(f"\nwrote {report.FILE.name}")

@@ -73,14 +73,17 @@ def _alexnet() -> list[Layer]:
 
 def _vgg() -> list[Layer]:
     """Simonyan & Zisserman 2015, one convolution per size of configuration D, and conv1_1."""
-    rows = (("1_1", 3, 64, 224), ("1_2", 64, 64, 224), ("2_2", 128, 128, 112), ("3_2", 256, 256, 56))
-    rows += (("4_2", 512, 512, 28), ("5_2", 512, 512, 14))
+    rows = [("1_1", 3, 64, 224), ("1_2", 64, 64, 224), ("2_2", 128, 128, 112), ("3_2", 256, 256, 56)]
+    rows += [("4_2", 512, 512, 28), ("5_2", 512, 512, 14)]
     return [Layer("vgg", f"conv{name}", 4, c, k, 3, 1, 1, side) for name, c, k, side in rows]
 
 
 def _googlenet() -> list[Layer]:
     """Szegedy 2015, three branches of the first module and of the last at 14x14."""
-    rows = [("3a", 28, ((192, 64, 1), (96, 128, 3), (16, 32, 5))), ("4e", 14, ((528, 256, 1), (160, 320, 3), (32, 128, 5)))]
+    rows = [
+        ("3a", 28, ((192, 64, 1), (96, 128, 3), (16, 32, 5))),
+        ("4e", 14, ((528, 256, 1), (160, 320, 3), (32, 128, 5))),
+    ]
     return [
         Layer("googlenet", f"{module}-{kernel}x{kernel}", 16, c, k, kernel, 1, kernel // 2, side)
         for module, side, branches in rows

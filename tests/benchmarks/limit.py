@@ -57,16 +57,16 @@ def _loop(sums: int, width: int) -> Any:
     return multiply_adds
 
 
-def _compiled(sums: int, width: int, parallel: bool) -> Callable[[int], float]:
+def _compiled(sums: int, width: int, parallel: bool) -> Callable[[int], Any]:
     """Return a function of the number of threads: it runs the loop once on each."""
     loop = _loop(sums, width)
 
     @njit
-    def one(turns: int, a: float, b: float) -> float:
+    def one(turns: int, a: Any, b: Any) -> Any:
         return loop(turns, a, b)
 
     @njit(parallel=True)
-    def all_threads(parts: int, turns: int, a: float, b: float) -> float:
+    def all_threads(parts: int, turns: int, a: Any, b: Any) -> Any:
         total = np.float32(0.0)
         for _ in prange(parts):
             total += one(turns, a, b)

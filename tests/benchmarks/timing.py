@@ -1,4 +1,4 @@
-"""Two functions timed in turns: pause, one untimed call, a block of calls; the other; and again. See :func:`compare`."""
+"""Two functions timed in turns: a pause, an untimed call, a block of calls; the other; again. See :func:`compare`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class Rule(NamedTuple):
 
     rounds: int = 9
     block: float = 0.03  # seconds: a block has as many calls as fit, at least one
-    pause: float = 0.02  # seconds: the other library's threads, which spin for a while after their work, are then asleep
+    pause: float = 0.02  # seconds: the other library's threads spin for a while after their work; then they are asleep
 
 
-QUICK = Rule(rounds=5, block=0.01)
+FULL, QUICK = Rule(), Rule(rounds=5, block=0.01)
+_LONG = 0.25  # seconds: a call that takes longer needs no untimed one before it in every round
 
 
-def compare(ours: Call, theirs: Call, rule: Rule = Rule()) -> dict[str, Any]:
+def compare(ours: Call, theirs: Call, rule: Rule = FULL) -> dict[str, Any]:
     """Time two functions in turns.
 
     Returns
@@ -33,20 +34,18 @@ def compare(ours: Call, theirs: Call, rule: Rule = Rule()) -> dict[str, Any]:
         ``ours`` and ``torch``: [lower quartile, median, upper quartile] of the blocks' mean seconds per call;
         ``ratio``: the same of the paired ratios ours / torch, in which a slow moment of the machine cancels.
     """
-    calls = [_calls(function, rule) for function in (ours, theirs)]
+    plans = [_plan(function, rule) for function in (ours, theirs)]
     times = np.empty((rule.rounds, 2))
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        for i in range(rule.rounds):
-            # Who goes first changes: what one leaves in the caches is not always the other's.
-            for j in (0, 1) if i % 2 else (1, 0):
-                times[i, j] = _block((ours, theirs)[j], calls[j], rule.pause)
-            gc.collect()
-    finally:
-        if enabled:
-            gc.enable()
-    return {"ours": quartiles(times[:, 0]), "torch": quartiles(times[:, 1]), "ratio": quartiles(times[:, 0] / times[:, 1])}
+    # Both engines' calls make objects: Python collects their cycles as it does for users, but not the imports'.
+    gc.collect()
+    gc.freeze()
+    for i in range(rule.rounds):
+        # Who goes first changes: what one leaves in the caches is not always the other's.
+        for j in (0, 1) if i % 2 else (1, 0):
+            times[i, j] = _block((ours, theirs)[j], *plans[j], rule.pause)
+    gc.unfreeze()
+    ours_, torch_ = times.T
+    return {"ours": quartiles(ours_), "torch": quartiles(torch_), "ratio": quartiles(ours_ / torch_)}
 
 
 def quartiles(values: Any) -> list[float]:
@@ -54,16 +53,17 @@ def quartiles(values: Any) -> list[float]:
     return [float(f"{q:.5g}") for q in np.percentile(values, (25, 50, 75))]
 
 
-def _calls(function: Call, rule: Rule) -> int:
-    """Return how many calls fill a block; the first call, which may compile, does not count."""
+def _plan(function: Call, rule: Rule) -> tuple[int, bool]:
+    """Return how many calls fill a block, and whether an untimed one comes before; the first of all may compile."""
     function()
-    once = _block(function, 1, rule.pause)
-    return max(1, math.ceil(rule.block / max(once, 1e-7)))
+    once = _block(function, 1, True, rule.pause)
+    return max(1, math.ceil(rule.block / max(once, 1e-7))), once < _LONG
 
 
-def _block(function: Call, calls: int, pause: float) -> float:
+def _block(function: Call, calls: int, untimed: bool, pause: float) -> float:
     time.sleep(pause)
-    function()
+    if untimed:
+        function()
     start = time.perf_counter()
     for _ in range(calls):
         function()

@@ -1,0 +1,16 @@
+"""Peak memory of three training steps, one fresh process per engine and network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from . import child
+from .networks import Network
+
+
+def measure(chosen: list[Network]) -> Iterator[dict[str, Any]]:
+    """Yield one row per network: bytes above what is resident after the imports."""
+    for network in chosen:
+        ours, theirs = (child.ask(engine, network.name)["peak"] for engine in ("tinyconv", "torch"))
+        yield {"network": network.name, "batch": network.batch, "ours": int(ours), "torch": int(theirs)}

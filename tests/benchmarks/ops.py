@@ -1,0 +1,150 @@
+"""Single operations, forward and backward, and one step of an optimiser, at the papers' sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .engines import check_equal, load_torch, threads
+from .timing import Rule, compare
+
+Pair = tuple[Callable[[], Any], Callable[[], Any]]  # the same work by tinyconv and by PyTorch; both return arrays
+
+
+class Op(NamedTuple):
+    """One line of the table. PyTorch's names are tinyconv's, so one lambda serves both: lib is either's functional."""
+
+    name: str
+    goal: float | None  # tinyconv's time over PyTorch's, at most
+    function: Callable[..., Any]
+    inputs: tuple[tuple[int, ...], ...]  # shapes of what gets a gradient
+    constants: tuple[Any, ...] = ()  # shapes of what gets none; ("classes", n, k): n numbers of k classes
+    relu: bool = False  # the first input is what a ReLU leaves: half of it zeros
+
+    @property
+    def key(self) -> str:
+        """Name and sizes."""
+        return f"{self.name} {' '.join('x'.join(map(str, shape)) for shape in self.inputs[:1])}"
+
+
+def _pool(kernel: int, stride: int) -> Callable[..., Any]:
+    return lambda lib, x: lib.max_pool2d(x, kernel, stride)
+
+
+def _ops() -> list[Op]:
+    batch_norm = lambda lib, x, w, b, mean, var: lib.batch_norm(x, mean, var, w, b, True)  # noqa: E731
+    ops = [
+        Op("max-pool 3x3 s2", 0.4, _pool(3, 2), ((16, 96, 55, 55),), relu=True),
+        Op("max-pool 2x2 s2", 0.4, _pool(2, 2), ((4, 64, 224, 224),), relu=True),
+        Op(
+            "LRN n=5",
+            0.15,
+            lambda lib, x: lib.local_response_norm(x, 5, 1e-4, 0.75, 2.0),
+            ((16, 96, 55, 55),),
+            relu=True,
+        ),
+    ]
+    for shape in ((8, 256, 56, 56), (128, 16, 32, 32)):
+        vector = shape[1:2]
+        ops.append(Op("batch norm, training", 0.8, batch_norm, (shape, vector, vector), (vector, vector)))
+    for shape in ((4, 64, 224, 224), (16, 96, 55, 55)):
+        ops.append(Op("ReLU", 1.0, lambda lib, x: lib.relu(x), (shape,)))
+    for classes in (1000, 10):
+        target = ("classes", 128, classes)
+        ops.append(
+            Op("softmax cross-entropy", 1.0, lambda lib, x, t: lib.cross_entropy(x, t), ((128, classes),), (target,))
+        )
+    for n in (16, 128):
+        shapes = ((n, 9216), (4096, 9216), (4096,))
+        ops.append(Op("linear to 4096,", 1.0, lambda lib, x, w, b: lib.linear(x, w, b), shapes, relu=True))
+    return ops
+
+
+OPS = _ops()
+# By the libraries' names of classes and arguments, which are the same.
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "SGD, momentum 0.9, weight decay 5e-4": ("SGD", {"lr": 1e-3, "momentum": 0.9, "weight_decay": 5e-4}),
+    "Adam": ("Adam", {"lr": 1e-3}),
+}
+
+
+def measure(counts: list[int], rule: Rule) -> Iterator[dict[str, Any]]:
+    """Yield one row per operation and number of threads."""
+    for count in counts:
+        with threads(count):
+            for op in OPS:
+                yield {"op": op.key, "threads": count, "goal": op.goal, **_compare(op.key, pair(op), rule)}
+            for name in OPTIMIZERS:
+                key = f"{name}: AlexNet's 61 M parameters"
+                yield {"op": key, "threads": count, "goal": None, **_compare(key, optimizer_pair(name), rule)}
+
+
+def _compare(name: str, pair: Pair, rule: Rule) -> dict[str, Any]:
+    check_equal(name, pair[0](), pair[1]())
+    return compare(*pair, rule)
+
+
+def pair(op: Op) -> Pair:
+    """Return the operation with its backward as either engine's autograd runs it: [y, gradient, ...]."""
+    import tinyconv
+
+    torch = load_torch()
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(shape, np.float32) for shape in op.inputs]
+    if op.relu:
+        inputs[0] = np.maximum(inputs[0], 0)
+    constants = [_constant(rng, shape) for shape in op.constants]
+    functional = tinyconv.functional, torch.nn.functional
+    tensors = [tinyconv.tensor(a, requires_grad=True) for a in inputs]
+    others = [torch.from_numpy(a.copy()).requires_grad_() for a in inputs]
+    fixed, other_fixed = [tinyconv.tensor(a) for a in constants], [torch.from_numpy(a.copy()) for a in constants]
+    shape = op.function(functional[0], *tensors, *fixed).shape
+    dy = rng.standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
+    upstream, other_upstream = tinyconv.tensor(dy), torch.from_numpy(dy)
+
+    def ours() -> list[Any]:
+        y = op.function(functional[0], *tensors, *fixed)
+        return [t.data for t in (y, *tinyconv.grad(y, tensors, upstream))]
+
+    def theirs() -> list[Any]:
+        y = op.function(functional[1], *others, *other_fixed)
+        return [t.detach() for t in (y, *torch.autograd.grad(y, others, other_upstream))]
+
+    return ours, theirs
+
+
+def _constant(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    if shape[:1] == ("classes",):
+        return rng.integers(0, shape[2], shape[1])
+    return np.ones(shape, np.float32)
+
+
+def optimizer_pair(name: str, shapes: list[tuple[int, ...]] | None = None) -> Pair:
+    """Return one step of an optimiser over the parameters (AlexNet's), whose gradients stay as they are."""
+    import tinyconv
+
+    torch = load_torch()
+    kind, options = OPTIMIZERS[name]
+    if shapes is None:
+        shapes = [p.shape for p in tinyconv.models.build("alexnet", device="meta").parameters()]
+    rng = np.random.default_rng(0)
+    ours, theirs = [], []
+    for shape in shapes:
+        value, grad = (rng.standard_normal(shape, np.float32) for _ in range(2))
+        ours.append(tinyconv.nn.Parameter(value.copy()))
+        ours[-1].grad = tinyconv.tensor(grad)
+        theirs.append(torch.nn.Parameter(torch.from_numpy(value)))
+        theirs[-1].grad = torch.from_numpy(grad)
+    first, second = getattr(tinyconv.optim, kind)(ours, **options), getattr(torch.optim, kind)(theirs, **options)
+
+    def step() -> list[Any]:
+        first.step()
+        return [p.data for p in ours]
+
+    def other_step() -> list[Any]:
+        second.step()
+        return [p.detach() for p in theirs]
+
+    return step, other_step
