@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,13 @@ class _Mode(threading.local):
 
 
 mode = _Mode()
+
+
+@functools.cache
+def _tensor_class() -> type[Tensor]:
+    from tinyconv.tensor import Tensor  # tensor.py imports this file
+
+    return Tensor
 
 
 class no_grad(ContextDecorator):  # noqa: N801  (PyTorch's name)
@@ -99,7 +107,7 @@ class Node:
         self.function = function
         self.ctx = ctx
         self.edges = edges
-        self.shapes = shapes  # per argument: (shape, dtype) or None
+        self.shapes = shapes  # per argument: (shape, dtype), None if it is no Tensor
         self.outputs = outputs  # per output: (shape, dtype)
         self.module = mode.modules[-1] if mode.modules else None
         self.versions: list[tuple[Any, int]] = []
@@ -190,47 +198,51 @@ class Function:
     @classmethod
     def apply(cls, *arguments: Any) -> Any:
         """Run forward on the Tensors' arrays and record the operation if any of them needs a gradient."""
-        from tinyconv.tensor import Tensor
-
-        ctx = Context()
-        tensors = [a for a in arguments if isinstance(a, Tensor)]
-        if any(t.device != tensors[0].device for t in tensors[1:]):
+        Tensor = _tensor_class()
+        ctx, recording = Context(), mode.recording
+        tensors, raw, needed = [], [], []
+        for a in arguments:
+            if isinstance(a, Tensor):
+                tensors.append(a)
+                raw.append(a.data)
+                needed.append(recording and a.requires_grad)
+            else:
+                raw.append(a)
+                needed.append(False)
+        if len(tensors) > 1 and any(t.device != tensors[0].device for t in tensors[1:]):
             devices = ", ".join(f'"{t.device}"' for t in tensors)
             raise RuntimeError(
                 f"{cls.__name__}: all tensors must be on one device, got {devices}; move them with .to(...)"
             )
-        record = mode.recording and any(t.requires_grad for t in tensors)
-        if record:
-            ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in arguments)
-        else:
-            ctx.needs_input_grad = (False,) * len(arguments)
+        ctx.needs_input_grad = tuple(needed)
 
-        results = cls.forward(ctx, *[a.data if isinstance(a, Tensor) else a for a in arguments])
+        results = cls.forward(ctx, *raw)
         single = not isinstance(results, tuple)
-        arrays = (results,) if single else results
-        outputs = [Tensor(a) for a in arrays]
+        outputs = [Tensor(results)] if single else [Tensor(a) for a in results]
         if cls.view:
             outputs[0]._version = tensors[0]._version
         for output in outputs:
             for t in tensors:
                 if output.data is t.data:  # forward handed an argument through
                     output._version = t._version
-        if record:
+        if True in needed:
             cls._record(ctx, arguments, tensors, outputs)
         return outputs[0] if single else tuple(outputs)
 
     @classmethod
     def _record(cls, ctx: Context, arguments: tuple, tensors: list[Tensor], outputs: list[Tensor]) -> None:
-        edges, shapes = [], []
-        for argument, needed in zip(arguments, ctx.needs_input_grad, strict=True):
-            edges.append(((argument.node, argument.output) if argument.node else (argument, 0)) if needed else None)
-            shapes.append((argument.shape, argument.dtype) if needed else None)
-        node = Node(cls, ctx, tuple(edges), tuple(shapes), tuple((t.shape, t.dtype) for t in outputs))
+        edges: list[Any] = []
+        shapes: list[Any] = []
+        Tensor = _tensor_class()
+        for a, needed in zip(arguments, ctx.needs_input_grad, strict=True):
+            edges.append(None if not needed else (a.node, a.output) if a.node else (a, 0))
+            shapes.append((a.data.shape, a.data.dtype) if isinstance(a, Tensor) else None)
+        node = Node(cls, ctx, tuple(edges), tuple(shapes), tuple([(t.data.shape, t.data.dtype) for t in outputs]))
         for array in ctx.saved:
             if isinstance(array, np.ndarray):
                 for t in (*tensors, *outputs):
-                    if device.share_memory(array, t.data):
+                    if array is t.data or device.share_memory(array, t.data):
                         node.versions.append((t._version, t._version.value))
         for i, t in enumerate(outputs):
-            if i not in ctx._non_differentiable and t.dtype.kind == "f":
+            if t.data.dtype.kind == "f" and i not in ctx._non_differentiable:
                 t.node, t.output, t.requires_grad = node, i, True
