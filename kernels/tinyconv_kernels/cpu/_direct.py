@@ -15,7 +15,7 @@ from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._axes import COUNT, PITCH
 from tinyconv_kernels.cpu._filters import count_panels, find_panel
-from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES, VECTORS, outer_tile, transpose_block
+from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES, VECTORS, copy_row, outer_tile, transpose_block
 from tinyconv_kernels.cpu._window import (
     COLUMN,
     IMAGE,
@@ -70,6 +70,7 @@ def correlate(
     planes = np.empty(unit * tile, dst.dtype)
     window = np.empty(0, dst.dtype)
     filled, previous = -1, -1
+    floor = dst.dtype.type(0) if relu else dst.dtype.type(-np.inf)
     for task in range(first_task, last_task):
         rest, b = divmod(task, blocks)
         t, group = divmod(rest, groups)
@@ -118,16 +119,12 @@ def correlate(
                             extent = 0 if y >= H else min(extent, (W - x + dst_step[1] - 1) // dst_step[1])
                         s = u64((lane - l0) * tile + runs[run, POSITION])
                         d = u64(((runs[run, IMAGE] * K + k) * H + y) * W + x)
-                        if relu:
-                            for e in range(u64(max(0, extent))):
-                                value = planes[s + e] + add  # a NaN is not < 0, and stays
-                                dst[d + e * u64(dst_step[1])] = dst.dtype.type(0) if value < 0 else value
-                        elif dst_step[1] == 1:
-                            for e in range(u64(max(0, extent))):
-                                dst[d + e] = planes[s + e] + add
+                        if extent > 0 and dst_step[1] == 1:
+                            copy_row(planes, s, dst, d, u64(extent), add, floor)
                         else:
                             for e in range(u64(max(0, extent))):
-                                dst[d + e * u64(dst_step[1])] = planes[s + e] + add
+                                value = planes[s + e] + add
+                                dst[d + e * u64(dst_step[1])] = floor if value < floor else value
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
@@ -164,6 +161,7 @@ def correlate_weight(
     row_slots, slots = np.zeros(rows, np.uint64), np.empty(tile, np.uint64)
     runs = np.empty((tile, RUN_FIELDS), np.int64)
     planes = np.zeros(unit * tile, x.dtype)
+    zero, lowest = x.dtype.type(0), x.dtype.type(-np.inf)
     grads = np.empty(vectors * unit * tile, x.dtype)
     sums = np.empty(vectors * unit * rows, x.dtype)
     turned = np.empty(unit * unit, x.dtype)
@@ -212,8 +210,7 @@ def correlate_weight(
                             p = runs[run, ROW] * OW + runs[run, COLUMN]
                             s = u64((runs[run, IMAGE] * K + group * lanes + lane) * OH * OW + p)
                             d = u64(at + runs[run, POSITION])
-                            for e in range(u64(runs[run, LENGTH])):
-                                planes[d + e] = dy[s + e]
+                            copy_row(dy, s, planes, d, u64(runs[run, LENGTH]), zero, lowest)
                     for q in range(0, count, unit):
                         transpose_block(
                             planes, u64(q), u64(tile), grads, u64(base + q * width + vector * unit), u64(width)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numba import uint64 as u64
 
-from tinyconv_kernels.cpu._micro import VECTOR_BYTES, VECTORS, transpose_block
+from tinyconv_kernels.cpu._micro import VECTOR_BYTES, VECTORS, copy_row, transpose_block
 
 
 @njit(cache=True, error_model="numpy")
@@ -49,6 +49,11 @@ def pack_filters(
     by_group, by_lane, by_channel = strides
     vectors, panels = count_panels(lanes, weight.itemsize)
     block = np.empty(unit * unit, weight.dtype)
+    zero, lowest = weight.dtype.type(0), weight.dtype.type(-np.inf)
+    filled, in_order = 0, True
+    for e in range(taps):
+        filled += phase_lanes if tap_row[e] >= 0 else 0
+        in_order &= tap_row[e] == tap_row[0] + e and tap_row[e] >= 0
     for task in range(first_task, last_task):
         group, vector = divmod(task, vectors)
         panel = 0
@@ -59,22 +64,26 @@ def pack_filters(
         width = wide * unit
         base = (group * vectors + begin) * unit * channels * rows + (vector - begin) * unit
         l0, l1 = vector * unit, vector * unit + unit
-        for r in range(channels * rows):
-            for l in range(unit):
-                packed[u64(base + r * width + l)] = 0
+        if filled < rows * lanes or l1 > lanes:  # lanes or rows that no tap fills
+            for r in range(channels * rows):
+                for l in range(unit):
+                    packed[u64(base + r * width + l)] = zero
+        # Whole vectors of lanes of one phase: transpose in registers, where that reads nothing behind the end.
+        whole = phase_lanes == lanes and by_lane > 1 and l1 <= lanes
         for c in range(channels):
             for e0 in range(0, taps, unit):
                 e1 = min(taps, e0 + unit)
                 source = group * by_group + c * by_channel + e0
-                # Whole vectors of lanes of one phase, and nothing read behind the end: transpose in registers.
-                whole = phase_lanes == lanes and by_lane > 1 and l1 <= lanes
                 if whole and source + (l1 - 1) * by_lane + unit <= weight.size:
+                    if in_order and e1 - e0 == unit:
+                        at = u64(base + (c * rows + tap_row[e0]) * width)
+                        transpose_block(weight, u64(source + l0 * by_lane), u64(by_lane), packed, at, u64(width))
+                        continue
                     transpose_block(weight, u64(source + l0 * by_lane), u64(by_lane), block, u64(0), u64(unit))
                     for e in range(e0, e1):
                         if tap_row[e] >= 0:
                             at = u64(base + (c * rows + tap_row[e]) * width)
-                            for l in range(u64(unit)):
-                                packed[at + l] = block[u64(e - e0) * u64(unit) + l]
+                            copy_row(block, u64((e - e0) * unit), packed, at, u64(unit), zero, lowest)
                     continue
                 for e in range(e0, e1):
                     if tap_row[e] < 0:
@@ -82,5 +91,8 @@ def pack_filters(
                     first, last = max(l0, tap_lane[e]), min(l1, tap_lane[e] + phase_lanes)
                     at = base + (c * rows + tap_row[e]) * width - l0
                     s = source + e - e0 - tap_lane[e] * by_lane
+                    if by_lane == 1 and first < last:
+                        copy_row(weight, u64(s + first), packed, u64(at + first), u64(last - first), zero, lowest)
+                        continue
                     for l in range(first, last):
                         packed[u64(at + l)] = weight[u64(s + l * by_lane)]

@@ -1,4 +1,4 @@
-"""Two inner loops as LLVM vectors: `outer_tile`, where convolution spends its time, and `transpose_block`.
+"""Three inner loops as LLVM vectors: `outer_tile`, where convolution spends its time, `transpose_block`, `copy_row`.
 
 A compiler keeps a small tile of the result in vector registers only if it is told to. Numba's @intrinsic lets us
 write that one loop as LLVM instructions; the Python function of the same name above each is its exact meaning, and
@@ -36,7 +36,7 @@ ROWS, VECTORS = (8, 3) if REGISTERS == 32 else (4, 3)
 _i32, _i64 = ir.IntType(32), ir.IntType(64)
 
 
-class _Emitter:
+class Emitter:
     """The few vector instructions both loops need, for the element type of one array."""
 
     def __init__(self, context, builder, array_type):
@@ -60,12 +60,14 @@ class _Emitter:
         pointer = self.builder.bitcast(self.builder.gep(pointer, [index]), self.vector.as_pointer())
         self.builder.store(value, pointer).align = self.itemsize
 
+    def spread(self, scalar, kind=None):
+        """A vector with ``scalar`` in every lane."""
+        undefined = ir.Constant(kind or self.vector, ir.Undefined)
+        return self.shuffle(self.builder.insert_element(undefined, scalar, _i32(0)), undefined, [0] * self.lanes)
+
     def broadcast(self, pointer, index):
-        """One element in every lane."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        value = self.builder.load(self.builder.gep(pointer, [index]))
-        value = self.builder.insert_element(undefined, value, _i32(0))
-        return self.shuffle(value, undefined, [0] * self.lanes)
+        """A vector with one element of memory in every lane."""
+        return self.spread(self.builder.load(self.builder.gep(pointer, [index])))
 
     def shuffle(self, a, b, lanes):
         """Pick lanes of a (numbered from 0) and b (numbered on)."""
@@ -100,6 +102,13 @@ def transpose_block(src, src_at, src_stride, dst, dst_at, dst_stride):
     dst[int(dst_at) + lanes[:, None] * int(dst_stride) + lanes] = block.T
 
 
+def copy_row(src, src_at, dst, dst_at, length, add, floor):
+    """dst[dst_at + t] = max(src[src_at + t] + add, floor) for t < length; NaN stays NaN."""
+    with np.errstate(all="ignore"):
+        row = src[int(src_at) : int(src_at) + int(length)] + add
+    dst[int(dst_at) : int(dst_at) + int(length)] = np.where(row < floor, floor, row)
+
+
 _index = types.uint64
 
 
@@ -112,7 +121,7 @@ def _outer_tile(
 
     def codegen(context, builder, signature, arguments):
         a, a_row, row_at, a_col, col_at, b, b_at, b_stride, c, c_at, c_stride, depth, vectors, accumulate = arguments
-        emit = _Emitter(context, builder, signature.args[5])
+        emit = Emitter(context, builder, signature.args[5])
         a = emit.address(signature.args[0], a, _i64(0))
         a_row = emit.address(signature.args[1], a_row, row_at)
         a_col = emit.address(signature.args[3], a_col, col_at)
@@ -149,7 +158,7 @@ def _transpose_block(typing, src, src_at, src_stride, dst, dst_at, dst_stride):
 
     def codegen(context, builder, signature, arguments):
         src, src_at, src_stride, dst, dst_at, dst_stride = arguments
-        emit = _Emitter(context, builder, signature.args[0])
+        emit = Emitter(context, builder, signature.args[0])
         src = emit.address(signature.args[0], src, src_at)
         dst = emit.address(signature.args[3], dst, dst_at)
         rows = [emit.load(src, builder.mul(src_stride, _i64(i))) for i in range(emit.lanes)]
@@ -170,5 +179,42 @@ def _transpose_block(typing, src, src_at, src_stride, dst, dst_at, dst_stride):
     return signature, codegen
 
 
+def _copy_row(typing, src, src_at, dst, dst_at, length, add, floor):
+    signature = types.void(src, _index, dst, _index, _index, src.dtype, src.dtype)
+
+    def codegen(context, builder, signature, arguments):
+        src, src_at, dst, dst_at, length, add, floor = arguments
+        emit = Emitter(context, builder, signature.args[0])
+        src = emit.address(signature.args[0], src, src_at)
+        dst = emit.address(signature.args[2], dst, dst_at)
+        add, floor = emit.spread(add), emit.spread(floor)
+
+        def limited(value):
+            value = builder.fadd(value, add)
+            return builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
+
+        whole = builder.and_(length, _i64(-emit.lanes))
+        with cgutils.for_range_slice(builder, _i64(0), whole, _i64(emit.lanes), intp=_i64) as (t, _):
+            emit.store(limited(emit.load(src, t)), dst, t)
+        rest = builder.sub(length, whole)
+        with builder.if_then(builder.icmp_unsigned(">", rest, _i64(0))):
+            # The lanes of the last vector that exist: reading or writing the others might touch foreign memory.
+            numbers = ir.Constant(ir.VectorType(_i32, emit.lanes), list(range(emit.lanes)))
+            count = emit.spread(builder.trunc(rest, _i32), numbers.type)
+            exist = builder.icmp_unsigned("<", numbers, count)
+            pointer, kind = emit.vector.as_pointer(), f"v{emit.lanes}f{8 * emit.itemsize}.p0"
+            load = ir.FunctionType(emit.vector, [pointer, _i32, exist.type, emit.vector])
+            load = cgutils.get_or_insert_function(builder.module, load, f"llvm.masked.load.{kind}")
+            store = ir.FunctionType(ir.VoidType(), [emit.vector, pointer, _i32, exist.type])
+            store = cgutils.get_or_insert_function(builder.module, store, f"llvm.masked.store.{kind}")
+            source = builder.bitcast(builder.gep(src, [whole]), pointer)
+            value = builder.call(load, [source, _i32(emit.itemsize), exist, ir.Constant(emit.vector, ir.Undefined)])
+            target = builder.bitcast(builder.gep(dst, [whole]), pointer)
+            builder.call(store, [limited(value), target, _i32(emit.itemsize), exist])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 if not config.DISABLE_JIT:
-    outer_tile, transpose_block = intrinsic(_outer_tile), intrinsic(_transpose_block)
+    outer_tile, transpose_block, copy_row = (intrinsic(loop) for loop in (_outer_tile, _transpose_block, _copy_row))

@@ -11,10 +11,12 @@ not KH * KW times as by im2col; a tap is an addition to an address.
 Flat arrays and uint64 indices: Numba then emits no test for negative indices, and LLVM can vectorise.
 """
 
+import numpy as np
 from numba import njit
 from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN, STEP
+from tinyconv_kernels.cpu._micro import copy_row
 
 # Columns of the table of runs, a run being neighbouring positions whose results are neighbours too.
 POSITION, LENGTH, IMAGE, ROW, COLUMN = range(5)
@@ -55,40 +57,37 @@ def channel_stride(length):
 def fill_window(x, shape, axis_h, axis_w, begin, length, c0, c1, window, stride):
     """Copy channels c0 to c1 of the images x into the window, ``length`` slots each from slot ``begin`` on."""
     N, C, H, W = shape
-    pitch, zero = axis_w[PITCH], x.dtype.type(0)
-    step, slots, low, low_h = axis_w[STEP], axis_w[SLOTS], axis_w[LOW], axis_h[LOW]
-    left, right = max(0, -low), min(pitch, W - low)  # where step == slots: slots of the row that are pixels
+    pitch, pitch_h, low, low_h = axis_w[PITCH], axis_h[PITCH], axis_w[LOW], axis_h[LOW]
+    step, slots, step_h, slots_h = axis_w[STEP], axis_w[SLOTS], axis_h[STEP], axis_h[SLOTS]
+    left, right = max(0, -low), min(pitch, W - low)  # where step == slots: slots of a row that are pixels
+    zero = x.dtype.type(0)
+    lowest = x.dtype.type(-np.inf)
     first_row, first_column = divmod(begin, pitch)
+    first_image, first_row = divmod(first_row, pitch_h)
     for c in range(c0, c1):
         base = (c - c0) * stride
-        n, r = divmod(first_row, axis_h[PITCH])
-        at = -first_column
-        while at < length:
-            u, t = divmod(r, axis_h[SLOTS])
-            h = u * axis_h[STEP] + t + low_h
-            q0, q1 = max(0, -at), min(pitch, length - at)  # the part of the row inside the window
-            if n >= N or h < 0 or h >= H:
-                for q in range(u64(base + at + q0), u64(base + at + q1)):
-                    window[q] = zero
-            elif step == slots:
-                q2 = min(q1, max(q0, left))
-                q3 = max(q2, min(q1, right))
-                for q in range(u64(base + at + q0), u64(base + at + q2)):
-                    window[q] = zero
-                s, d = u64(((n * C + c) * H + h) * W + q2 + low), u64(base + at + q2)
-                for q in range(u64(q3 - q2)):
-                    window[d + q] = x[s + q]
-                for q in range(u64(base + at + q3), u64(base + at + q1)):
-                    window[q] = zero
-            else:
+        for q in range(u64(base), u64(base + length)):
+            window[q] = zero
+        n, r, at = first_image, first_row, base - first_column
+        end = base + length
+        while at < end and n < N:
+            h = r + low_h if step_h == slots_h else r // slots_h * step_h + r % slots_h + low_h
+            if 0 <= h < H:
+                q0, q1 = max(0, base - at), min(pitch, end - at)  # the part of the row inside the window
                 row = ((n * C + c) * H + h) * W
-                for q in range(q0, q1):
-                    v, t = divmod(q, slots)
-                    w = v * step + t + low
-                    window[u64(base + at + q)] = x[u64(row + w)] if 0 <= w < W else zero
+                if step == slots:
+                    q0, q1 = max(q0, left), min(q1, right)
+                    if q0 < q1:
+                        copy_row(x, u64(row + q0 + low), window, u64(at + q0), u64(q1 - q0), zero, lowest)
+                else:
+                    for q in range(q0, q1):
+                        v, t = divmod(q, slots)
+                        w = v * step + t + low
+                        if 0 <= w < W:
+                            window[u64(at + q)] = x[u64(row + w)]
             at += pitch
             r += 1
-            if r == axis_h[PITCH]:
+            if r == pitch_h:
                 n, r = n + 1, 0
 
 

@@ -15,7 +15,7 @@ zero that is multiplied: where a weight (or dy, for dW) is Inf or NaN there, the
 import numpy as np
 from numba import get_num_threads
 
-from tinyconv_kernels.cpu._axes import COUNT, PITCH, SLOTS, SPAN, correlation, transposed
+from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN, STEP, correlation, transposed
 from tinyconv_kernels.cpu._columns import (
     columns_to_image,
     columns_to_image_parallel,
@@ -26,6 +26,7 @@ from tinyconv_kernels.cpu._direct import correlate, correlate_parallel, correlat
 from tinyconv_kernels.cpu._filters import count_panels, pack_filters, pack_filters_parallel
 from tinyconv_kernels.cpu._micro import VECTOR_BYTES
 from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._winograd import winograd, winograd_parallel
 from tinyconv_kernels.geometry import output_size
 
 # A tile has at most TILE positions, fewer if the pixels they see, of all channels, are more than WINDOW elements: the
@@ -189,19 +190,51 @@ def _correlate(plan, strides, src, weight, bias, dst, dst_step, groups, relu, wo
     packed = _scratch(workspace, groups * depth * vectors * VECTOR_BYTES, dst.dtype)
     pack = _flat(weight), packed, groups, lanes, phase_lanes, channels, len(tap_row), strides, tap_row, tap_lane, rows
     threads = get_num_threads() if worth_threads(depth * lanes * positions // 16) else 1
+    bias = _flat(dst)[:0] if bias is None else bias
+    if threads > 1:
+        pack_filters_parallel(*pack)
+    else:
+        pack_filters(0, groups * vectors, *pack)
+    if suits_winograd(plan, src, dst, groups):
+        _winograd(plan, src, packed, bias, dst, groups, relu, threads)
+        return
     tile = _tile(axis_h.table, axis_w.table, src.shape[1] // groups, positions, threads)
     tiles = -(-positions // tile)
     blocks = 1 if groups * tiles >= threads else min(panels, threads)  # few positions: share the filters too
     tasks = groups * tiles * blocks
-    bias = _flat(dst)[:0] if bias is None else bias
     axes = axis_h.table, axis_w.table, axis_h.taps, axis_w.taps
     arguments = _flat(src), packed, bias, _flat(dst), src.shape, dst.shape, dst_step, *axes, places
     if threads > 1:
-        pack_filters_parallel(*pack)
         correlate_parallel(min(tasks, threads), tasks, *arguments, groups, tiles, tile, blocks, relu)
     else:
-        pack_filters(0, groups * vectors, *pack)
         correlate(0, tasks, *arguments, groups, tiles, tile, blocks, relu)
+
+
+def suits_winograd(plan, src, dst, groups):
+    import os
+    if os.environ.get("WINO")=="0" or src.dtype != np.float32: return False
+    C,K=src.shape[1]//groups, dst.shape[1]//groups
+    h,w=plan.axis_h, plan.axis_w
+    return plan.phase_lanes==len(plan.places) and tuple(h.taps)==(0,1,2)==tuple(w.taps) and h.table[STEP]==w.table[STEP]==1 and C>=16 and K>=16
+
+
+def _winograd(plan, src, packed, bias, dst, groups, relu, threads):
+    import os
+    h,w=(np.array([-(-size//4),4,4,axis.table[LOW],6,(-(-size//4)-1)*4+6],np.int64) for size,axis in zip(dst.shape[2:],(plan.axis_h,plan.axis_w)))
+    C,K=src.shape[1]//groups, dst.shape[1]//groups
+    total=dst.shape[0]*h[0]*w[0]
+    _, panels = count_panels.py_func(K, dst.itemsize)
+    tile=max(16,int(os.environ.get("VB",str(3<<18)))//(36*C))
+    tile=min(tile,int(os.environ.get("WT","128")))
+    tiles=-(-total//tile)
+    blocks = 1 if groups*tiles>=threads else min(panels,threads)
+    if blocks==1: tiles=-(-tiles//threads)*threads
+    tile=-(-total//(tiles*8))*8
+    tiles=-(-total//tile)
+    tasks=tiles*groups*blocks
+    args=_flat(src), packed, bias, _flat(dst), src.shape, dst.shape, h, w, groups, tile, blocks, relu
+    if threads>1: winograd_parallel(min(tasks,threads),tasks,*args)
+    else: winograd(0,tasks,*args)
 
 
 def _tile(axis_h, axis_w, channels, positions, threads):
