@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import platform
 import re
 
@@ -296,3 +297,20 @@ def test_a_network_of_its_own_process(torch):
         assert found["peak"] > 0 and found["first"] >= 0 < found["later"]
     with pytest.raises(RuntimeError, match="torch on vgg99 failed: .*wanted lenet5"):
         child.ask("torch", "vgg99")
+
+
+def test_the_kernels_choice_of_an_algorithm_is_seen(torch, monkeypatch):
+    """The name that `accuracy` asks by is still the kernels', and what they answered stands in the row."""
+    from benchmarks import accuracy
+    from tinyconv_kernels.cpu import conv
+
+    real = getattr(conv, accuracy.CHOICE, None)
+    if real is None:
+        assert importlib.util.find_spec("tinyconv_kernels.cpu._winograd") is None, (
+            f"{accuracy.CHOICE} is called otherwise"
+        )
+        pytest.skip("these kernels have no Winograd's algorithm")
+    asked = []
+    monkeypatch.setattr(conv, accuracy.CHOICE, lambda *arguments: asked.append(real(*arguments)) or asked[-1])
+    rows = list(accuracy.measure(TINY[:1]))
+    assert asked and rows[0]["winograd"] == bool(asked[0])

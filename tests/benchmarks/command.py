@@ -11,8 +11,6 @@ from . import isa, report, store
 from .engines import MissingError, all_cores, load_torch
 from .timing import FULL, QUICK
 
-# Before Numba is asked for anything: what --child measures, and --help, must not wait for it.
-_PARTS = ("limit", "conv", "ops", "networks", "memory", "accuracy", "startup")
 _EPILOG = """examples:
   python -m tests.benchmarks                                          everything; writes results and BENCHMARKS.md
   python -m tests.benchmarks --only conv --layers alexnet vgg.conv3_2 --threads 1 --quick
@@ -29,7 +27,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", nargs="+", choices=_PARTS, metavar="PART", help=f"parts: {', '.join(_PARTS)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=report.ORDER, metavar="PART", help=f"parts: {', '.join(report.ORDER)}"
+    )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="for conv, accuracy: vgg, vgg.conv3_2 or conv3_2")
     parser.add_argument("--networks", nargs="+", metavar="NAME", help="for networks, memory: alexnet ...")
     parser.add_argument(
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> None:
     counts = options.threads or sorted({1, all_cores()})
     chosen = layers.choose(options.layers), networks.choose(options.networks)
     request = parts.Request(*chosen, counts, QUICK if options.quick else FULL)
-    names = options.only or (parts.NARROW if options.isa else _PARTS)
+    names = options.only or (parts.NARROW if options.isa else report.ORDER)
     write = not (options.quick or options.no_write)
     results: dict[str, Any] = store.load(isa.current()) if write else {"isa": isa.current(), "machine": {}, "parts": {}}
     here = machine.describe()

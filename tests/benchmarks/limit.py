@@ -124,4 +124,4 @@ def copy_rate(count: int, megabytes: int = 256) -> float:
 
 def measure(count: int) -> dict[str, Any]:
     """Return the limits of ``count`` threads."""
-    return {"threads": count, "flops": multiply_adds(count), "copy": copy_rate(count)}
+    return {"threads": count, "flops": float(f"{multiply_adds(count):.4g}"), "copy": float(f"{copy_rate(count):.4g}")}

@@ -14,6 +14,7 @@ Row = dict[str, Any]
 FILE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
 NOTES = Path(__file__).parent / "notes.md"
 ABOUT = Path(__file__).parent / "about.md"
+ORDER = ("limit", "conv", "ops", "networks", "memory", "accuracy", "startup")
 
 _PLAIN: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "limit": ("What the machine can do at most", report_rest.limit_table),
@@ -38,7 +39,7 @@ def render(results: Iterable[dict[str, Any]]) -> str:
     for result in results:
         title = TITLES[result["isa"]]
         sections += [f"## {title}", "### Goals", goals(result["parts"]), "### Machine", machine(result["machine"])]
-        sections += [section(name, result["parts"]) for name in result["parts"]]
+        sections += [section(name, result["parts"]) for name in ORDER if name in result["parts"]]
     sections += [NOTES.read_text(encoding="utf-8").strip()]
     return "\n\n".join(filter(None, sections)) + "\n"
 
