@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 KINDS = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's letters for bool, integers, floats: a higher kind wins
+_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 _NATIVE = frozenset(np.dtype(name) for name in DTYPES)
 
 
 def pair(op: str, name: str, value: int | Sequence[int], minimum: int = 0) -> tuple[int, int]:
     """Return ``value`` as (height, width); an int stands for both."""
+    if type(value) is int and value >= minimum:  # nearly always
+        return value, value
     both = (value, value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else value
     if not isinstance(both, (tuple, list)) or len(both) != 2 or not all(isinstance(v, (int, np.integer)) for v in both):
         raise TypeError(f"{op}: {name} must be an int or a pair (height, width) of ints, got {value!r}")
@@ -44,7 +47,7 @@ def check_ndim(op: str, name: str, x: Tensor, ndim: int | tuple[int, ...], layou
 
 def check_float(op: str, name: str, x: Tensor) -> None:
     """Raise unless x is float32 or float64."""
-    if x.dtype not in (np.float32, np.float64):
+    if x.dtype not in _FLOATS:
         raise TypeError(f"{op}: {name} must be float32 or float64, got {x.dtype}; convert it with {name}.float()")
 
 
@@ -56,23 +59,30 @@ def check_integer(op: str, name: str, x: Tensor) -> None:
 
 def check_same(op: str, **tensors: Tensor | None) -> None:
     """Raise unless all tensors given have one dtype and one device."""
-    given = {name: t for name, t in tensors.items() if t is not None}
-    for name, t in given.items():
+    first_name, first = "", None
+    for name, t in tensors.items():
+        if t is None:
+            continue
         check_tensor(op, name, t)
-        first_name, first = next(iter(given.items()))
-        if t.dtype != first.dtype:
+        if first is None:
+            first_name, first = name, t
+        elif t.dtype != first.dtype:
             raise TypeError(
                 f"{op}: {first_name} and {name} must have one dtype, got {first.dtype} and {t.dtype}; "
                 f"convert one with .float() or .double()"
             )
-    check_same_device(op, **given)
+    check_same_device(op, **tensors)
 
 
-def check_same_device(op: str, **tensors: Tensor) -> None:
-    """Raise unless all tensors are on one device."""
+def check_same_device(op: str, **tensors: Tensor | None) -> None:
+    """Raise unless all tensors given are on one device."""
+    first_name, first = "", None
     for name, t in tensors.items():
-        first_name, first = next(iter(tensors.items()))
-        if t.device != first.device:
+        if t is None:
+            continue
+        if first is None:
+            first_name, first = name, t
+        elif t.device != first.device:
             raise RuntimeError(
                 f'{op}: {first_name} and {name} must be on one device, got "{first.device}" and "{t.device}"; '
                 f'move one with .to("{first.device}")'
@@ -143,6 +153,8 @@ def check_axis(op: str, axis: int, ndim: int) -> int:
 
 def check_range(op: str, name: str, indices: np.ndarray, limit: int, ignore: int | None = None) -> None:
     """Raise unless every index is in [0, limit), entries equal to ``ignore`` aside."""
+    if not indices.size or (indices.min() >= 0 and indices.max() < limit):
+        return
     valid = (indices >= 0) & (indices < limit)
     if ignore is not None:
         valid |= indices == ignore

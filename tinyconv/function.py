@@ -198,11 +198,11 @@ class Function:
     @classmethod
     def apply(cls, *arguments: Any) -> Any:
         """Run forward on the Tensors' arrays and record the operation if any of them needs a gradient."""
-        Tensor = _tensor_class()
+        kind = _tensor_class()
         ctx, recording = Context(), mode.recording
         tensors, raw, needed = [], [], []
         for a in arguments:
-            if isinstance(a, Tensor):
+            if isinstance(a, kind):
                 tensors.append(a)
                 raw.append(a.data)
                 needed.append(recording and a.requires_grad)
@@ -218,7 +218,7 @@ class Function:
 
         results = cls.forward(ctx, *raw)
         single = not isinstance(results, tuple)
-        outputs = [Tensor(results)] if single else [Tensor(a) for a in results]
+        outputs = [kind(results)] if single else [kind(a) for a in results]
         if cls.view:
             outputs[0]._version = tensors[0]._version
         for output in outputs:
@@ -233,10 +233,10 @@ class Function:
     def _record(cls, ctx: Context, arguments: tuple, tensors: list[Tensor], outputs: list[Tensor]) -> None:
         edges: list[Any] = []
         shapes: list[Any] = []
-        Tensor = _tensor_class()
+        kind = _tensor_class()
         for a, needed in zip(arguments, ctx.needs_input_grad, strict=True):
             edges.append(None if not needed else (a.node, a.output) if a.node else (a, 0))
-            shapes.append((a.data.shape, a.data.dtype) if isinstance(a, Tensor) else None)
+            shapes.append((a.data.shape, a.data.dtype) if isinstance(a, kind) else None)
         node = Node(cls, ctx, tuple(edges), tuple(shapes), tuple([(t.data.shape, t.data.dtype) for t in outputs]))
         for array in ctx.saved:
             if isinstance(array, np.ndarray):

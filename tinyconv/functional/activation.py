@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,7 @@ class LogSoftmax(Softmax):
 
 def _three_axes(shape: tuple[int, ...], dim: int) -> tuple[int, int, int]:
     before, after = shape[:dim], shape[dim + 1 :]
-    return int(np.prod(before, dtype=int)), shape[dim] if shape else 1, int(np.prod(after, dtype=int))
+    return math.prod(before), shape[dim] if shape else 1, math.prod(after)
 
 
 class Dropout(Function):
@@ -243,7 +244,7 @@ class Dropout(Function):
     @staticmethod
     def forward(ctx: Any, x: Any, p: float, scale: float) -> Any:
         ctx.scale = scale
-        ctx.rows = (x.shape[0] if x.ndim else 1, int(np.prod(x.shape[1:], dtype=int)))
+        ctx.rows = (x.shape[0] if x.ndim else 1, math.prod(x.shape[1:]))
         seed, stream, samples = random.dropout_key(ctx.rows[0])
         y, mask = device.empty(x, x.shape), device.empty(x, ctx.rows, np.bool_)
         kernel = device.kernels_for(x).random.dropout_forward

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from tinyconv import device, errors
 from tinyconv.function import Function
@@ -101,7 +100,7 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     wide, tall = x if x.ndim > 1 else x.unsqueeze(0), y if y.ndim > 1 else y.unsqueeze(1)
     if wide.ndim > 2 and tall.ndim == 2:
         # One large product instead of many, and y's gradient needs no array per batch entry.
-        rows = wide.reshape(int(np.prod(wide.shape[:-1], dtype=int)), wide.shape[-1])
+        rows = wide.reshape(math.prod(wide.shape[:-1]), wide.shape[-1])
         out = MatMul.apply(rows, tall).reshape(*wide.shape[:-1], tall.shape[-1])
     else:
         out = MatMul.apply(wide, tall)
@@ -138,7 +137,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if bias is not None:
         errors.check_shape("linear", "bias", bias, (weight.shape[0],))
-    rows = x if x.ndim == 2 else x.reshape(int(np.prod(x.shape[:-1], dtype=int)), x.shape[-1])
+    rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     y = Linear.apply(rows, weight)
     if bias is not None:
         y = AddRow.apply(y, bias)

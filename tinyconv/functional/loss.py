@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,24 +19,43 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 class CrossEntropy(Function):
-    """-sum_k q_k log softmax(x)_k of every pixel of x (N, K, M), in one kernel; see :func:`cross_entropy`."""
+    """-sum_k q_k log softmax(x)_k of every pixel of x seen as (N, K, M), in one kernel; see :func:`cross_entropy`.
+
+    With a divisor the pixels' losses are added up and divided by it, without one they come back in ``shape``.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, target: Any, weight: Any, ignore_index: int, label_smoothing: float) -> Any:
-        loss, log_prob = device.empty(x, target.shape), device.empty(x, x.shape)
-        kernel = device.kernels_for(x).softmax.cross_entropy_forward
-        kernel(device.contiguous(x), target, weight, loss, log_prob, ignore_index, label_smoothing)
+    def forward(
+        ctx: Any, x: Any, target: Any, weight: Any, rule: tuple, view: tuple, shape: tuple, divisor: Any
+    ) -> Any:
+        loss, log_prob = device.empty(x, target.shape), device.empty(x, view)
+        kernels = device.kernels_for(x)
+        kernels.softmax.cross_entropy_forward(
+            device.contiguous(x).reshape(view), target, weight, loss, log_prob, *rule
+        )  # fmt: skip
         ctx.save(log_prob)
-        ctx.target, ctx.weight, ctx.rule = target, weight, (ignore_index, label_smoothing)
-        return loss
+        ctx.target, ctx.weight, ctx.rule, ctx.shape, ctx.divisor = target, weight, rule, x.shape, divisor
+        if divisor is None:
+            return loss.reshape(shape)
+        total = device.empty(x, (1, 1))
+        kernels.reduce.reduce_sum(loss, total, (0, 1))
+        kernels.elementwise.div(total, divisor, total)
+        return total.reshape(())
 
     @staticmethod
     def backward(ctx: Any, dloss: Any) -> Any:
         (log_prob,) = ctx.saved
-        dx = device.empty(dloss, log_prob.shape)
-        kernel = device.kernels_for(dloss).softmax.cross_entropy_backward
-        kernel(device.contiguous(dloss), log_prob, ctx.target, ctx.weight, dx, *ctx.rule)
-        return dx, None, None, None, None
+        kernels, shape = device.kernels_for(dloss), ctx.target.shape
+        if ctx.divisor is None:
+            dloss = device.contiguous(dloss).reshape(shape)
+        else:
+            every = device.empty(dloss, shape)
+            kernels.elementwise.div(dloss, ctx.divisor, every)
+            dloss = every
+        dx = device.empty(dloss, ctx.shape)
+        view = dx.reshape(log_prob.shape)
+        kernels.softmax.cross_entropy_backward(dloss, log_prob, ctx.target, ctx.weight, view, *ctx.rule)
+        return dx, None, None, None, None, None, None
 
 
 class BinaryCrossEntropy(Function):
@@ -113,7 +133,7 @@ def _class_axes(op: str, x: Tensor, target: Tensor) -> tuple[int, int, int]:
         wanted, view = (), (1, x.shape[0], 1)
     else:
         wanted = (x.shape[0], *x.shape[2:])
-        view = (x.shape[0], x.shape[1], int(np.prod(x.shape[2:], dtype=int)))
+        view = (x.shape[0], x.shape[1], math.prod(x.shape[2:]))
     errors.check_shape(op, "target", target, wanted, f"for x of shape {x.shape} (x without its class axis)")
     if view[1] == 0:
         raise ValueError(f"{op}: x must have at least one class, got shape {x.shape}")
@@ -142,8 +162,8 @@ def _weight_of(targets: Any, weight: Any, ignore_index: int) -> float:
     """Return the sum of the weights of all targets that count, what a weighted mean divides by."""
     if device.of(targets) == "meta":
         return 1.0
-    kept = targets[targets != ignore_index]
-    return float(kept.size if weight is None else weight[kept].sum(dtype=np.float64))
+    kept = targets != ignore_index
+    return float(np.count_nonzero(kept) if weight is None else weight[targets[kept]].sum(dtype=np.float64))
 
 
 # --------------------------------------------------------------------------------------------------- classification
@@ -189,10 +209,11 @@ def cross_entropy(
     view = _class_axes(op, x, target)
     targets = _class_targets(op, x, target, view, ignore_index)
     shares = _class_weight(op, x, weight, view[1])
-    loss = CrossEntropy.apply(x.reshape(view), targets, shares, int(ignore_index), float(label_smoothing))
-    if reduction == "none":
-        return loss.reshape(target.shape)
-    return sum(loss) if reduction == "sum" else _divide(sum(loss), _weight_of(targets, shares, ignore_index))
+    divisor = None if reduction == "none" else 1.0
+    if reduction == "mean":  # of nothing: NaN, without a warning (PyTorch's rule)
+        divisor = _weight_of(targets, shares, ignore_index) or float("nan")
+    rule = int(ignore_index), float(label_smoothing)
+    return CrossEntropy.apply(x, targets, shares, rule, view, target.shape, divisor)
 
 
 def _soft_cross_entropy(

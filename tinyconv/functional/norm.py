@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinyconv.tensor import Tensor
 
 def _planes(x: Any) -> tuple[int, int, int]:
     """Return (N, C, M): everything after the channels in one axis."""
-    return x.shape[0], x.shape[1], int(np.prod(x.shape[2:], dtype=int))
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
 
 
 class LocalResponseNorm(Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,11 +145,11 @@ def _shape(op: str, x: Tensor, shape: int | Sequence[int]) -> tuple[int, ...]:
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
         raise ValueError(f"{op}: at most one size may be -1 and the others must not be negative, got {tuple(wanted)}")
     if -1 in wanted:
-        rest = int(np.prod([n for n in wanted if n != -1], dtype=int))
+        rest = math.prod([n for n in wanted if n != -1])
         if rest == 0 or x.numel() % rest:
             raise ValueError(f"{op}: {x.numel()} elements of shape {x.shape} do not fit into {tuple(wanted)}")
         wanted[wanted.index(-1)] = x.numel() // rest
-    if int(np.prod(wanted, dtype=int)) != x.numel():
+    if math.prod(wanted) != x.numel():
         raise ValueError(f"{op}: {x.numel()} elements of shape {x.shape} do not fit into {tuple(wanted)}")
     return tuple(wanted)
 
@@ -177,7 +178,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = (errors.check_axis("flatten", d, x.ndim) for d in (start_dim, end_dim))
     if first > last:
         raise ValueError(f"flatten: start_dim must not come after end_dim, got {start_dim} and {end_dim}")
-    joined = int(np.prod(x.shape[first : last + 1], dtype=int))
+    joined = math.prod(x.shape[first : last + 1])
     return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
 
 
