@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .engines import load_torch
+from .engines import BenchmarkError, load_torch
 
 STEPS = 3
 
@@ -22,13 +22,14 @@ def ask(engine: str, network: str, environment: dict[str, str] | None = None) ->
 
     Raises
     ------
-    RuntimeError
+    BenchmarkError
         The process failed; the message is its last line.
     """
     command = [sys.executable, str(Path(__file__).parent), "--child", engine, network]
     done = subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"benchmarks: {engine} on {network} failed: {done.stderr.strip().splitlines()[-1:]}")
+        last = done.stderr.strip().splitlines()[-1:]
+        raise BenchmarkError(f"benchmarks: {engine} on {network} failed: {''.join(last)}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

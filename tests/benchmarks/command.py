@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import isa, report, store
-from .engines import MissingError, all_cores, load_torch
+from .engines import BenchmarkError, all_cores, load_torch
 from .timing import FULL, QUICK
 
 _EPILOG = """examples:
@@ -59,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return isa.run_again(options.isa, arguments)
         else:
             _run(options)
-    except (MissingError, ValueError) as error:
+    except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the parts that were finished are kept", file=sys.stderr)
+        print("stopped; what was measured is kept, and --render writes it to BENCHMARKS.md", file=sys.stderr)
         return 130
     return 0
 
@@ -85,11 +85,16 @@ def _run(options: argparse.Namespace) -> None:
     # Without the limit the table of layers has an empty column.
     for name in dict.fromkeys(["limit", *names] if "conv" in names else names):
         part = parts.PARTS[name]
-        rows = list(tqdm(part.measure(request), name, part.count(request), leave=False, disable=None))
-        message = store.merge(results, name, part.identity, rows, here)
-        print(*filter(None, [message, report.section(name, {**results["parts"], name: rows})]), sep="\n\n", end="\n\n")
-        if write:
-            store.save(results)
+        rows: list[store.Row] = []
+        try:
+            for row in tqdm(part.measure(request), name, part.count(request), leave=False, disable=None):
+                rows.append(row)
+        finally:  # stopped or failed half-way: what there is is kept
+            message = store.merge(results, name, part.identity, rows, here) if rows else ""
+            if write and rows:
+                store.save(results)
+        shown = report.section(name, {**results["parts"], name: rows})
+        print(*filter(None, [message, shown]), sep="\n\n", end="\n\n")
     print(report.goals({name: rows for name, rows in results["parts"].items() if name in names}))
     if write:
         write_report()
@@ -100,11 +105,11 @@ def write_report() -> None:
 
     Raises
     ------
-    MissingError
+    BenchmarkError
         There are none.
     """
     found = [store.load(name) for name in isa.TITLES if store.path(name).exists()]
     if not found:
-        raise MissingError("benchmarks: there are no results to render; run `make bench`")
+        raise BenchmarkError("benchmarks: there are no results to render; run `make bench`")
     report.FILE.write_text(report.render(found), encoding="utf-8")
     print(f"\nwrote {report.FILE.name}")

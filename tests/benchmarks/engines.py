@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class MissingError(RuntimeError):
-    """What the benchmark needs is not there; the message says what to do."""
+class BenchmarkError(RuntimeError):
+    """A wrong argument, something that is not installed, engines that disagree: the command line shows one line."""
 
 
 def load_torch() -> Any:
@@ -23,7 +23,7 @@ def load_torch() -> Any:
     try:
         torch = importlib.import_module("torch")
     except ImportError:
-        raise MissingError("benchmarks: PyTorch is not installed; run `make bench`, or `pip install torch`") from None
+        raise BenchmarkError("benchmarks: PyTorch is not installed; run `make bench`, or `pip install torch`") from None
     importlib.import_module("tinyconv")
     return torch
 
@@ -39,7 +39,7 @@ def threads(count: int) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
+    BenchmarkError
         Numba was started with fewer.
     """
     import numba
@@ -48,7 +48,7 @@ def threads(count: int) -> Iterator[None]:
     torch = load_torch()
     most = numba.config.NUMBA_NUM_THREADS
     if not 1 <= count <= most:
-        raise ValueError(f"--threads: wanted 1 to {most} (cores that this process may use), got {count}")
+        raise BenchmarkError(f"--threads: wanted 1 to {most} (cores that this process may use), got {count}")
     before = numba.get_num_threads(), torch.get_num_threads()
     with threadpool_limits(count, user_api="blas"):
         numba.set_num_threads(count)
@@ -70,7 +70,7 @@ def check_equal(what: str, ours: Any, theirs: Any, tolerance: float = 1e-3) -> N
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         a, b = np.asarray(a), np.asarray(b)
         if a.shape != b.shape:
-            raise RuntimeError(f"benchmarks: {what}: result {i} has shape {a.shape}, PyTorch's {b.shape}")
+            raise BenchmarkError(f"benchmarks: {what}: result {i} has shape {a.shape}, PyTorch's {b.shape}")
         error = float(np.abs(a - b).max(initial=0) / max(float(np.abs(b).max(initial=0)), 1e-30))
         if not error <= tolerance:
-            raise RuntimeError(f"benchmarks: {what}: result {i} differs from PyTorch's by {error:.1e} of its maximum")
+            raise BenchmarkError(f"benchmarks: {what}: result {i} differs from PyTorch's by {error:.1e} of its maximum")

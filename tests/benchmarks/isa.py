@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .engines import MissingError
+from .engines import BenchmarkError
 
 
 class Isa(NamedTuple):
@@ -62,11 +62,11 @@ def run_again(isa: str, arguments: Sequence[str]) -> int:
 
     Raises
     ------
-    MissingError
+    BenchmarkError
         The processor has no such vectors to begin with.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
-        raise MissingError(f"--isa {isa}: only on x86 processors; this one is {platform.machine()}")
+        raise BenchmarkError(f"--isa {isa}: only on x86 processors; this one is {platform.machine()}")
     command = [sys.executable, str(Path(__file__).parent), *arguments]
     return subprocess.call(command, env={**os.environ, **environment(isa)})
 
@@ -80,7 +80,7 @@ def environment(isa: str) -> dict[str, str]:
 
     rule, features = ISAS[isa], llvm.get_host_cpu_features()
     if isa == "avx2" and not features.get("avx2"):
-        raise MissingError("--isa avx2: this processor has no AVX2")
+        raise BenchmarkError("--isa avx2: this processor has no AVX2")
     shown = {name: on and not name.startswith(rule.hidden) for name, on in features.items()}
     return {
         _MARK: isa,

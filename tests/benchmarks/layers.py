@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from tinyconv_kernels.geometry import output_size
 
+from .engines import BenchmarkError
+
 
 class Layer(NamedTuple):
     """One convolution on a batch: square images, square windows, no bias."""
@@ -115,7 +117,7 @@ def choose(wanted: list[str] | None) -> list[Layer]:
 
     Raises
     ------
-    ValueError
+    BenchmarkError
         A name fits no layer.
     """
     if not wanted:
@@ -123,5 +125,5 @@ def choose(wanted: list[str] | None) -> list[Layer]:
     for name in wanted:
         if not any(name in (layer.network, layer.name, layer.key) for layer in LAYERS):
             known = ", ".join(dict.fromkeys(layer.network for layer in LAYERS))
-            raise ValueError(f"--layers: wanted {known}, or a layer such as vgg.conv3_2, got {name!r}")
+            raise BenchmarkError(f"--layers: wanted {known}, or a layer such as vgg.conv3_2, got {name!r}")
     return [layer for layer in LAYERS if {layer.network, layer.name, layer.key} & set(wanted)]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engines import check_equal, load_torch, threads
+from .engines import BenchmarkError, check_equal, load_torch, threads
 from .timing import Rule, compare
 from .twin import twin
 
@@ -52,13 +52,13 @@ def choose(wanted: list[str] | None) -> list[Network]:
 
     Raises
     ------
-    ValueError
+    BenchmarkError
         There is no such network.
     """
     known = networks()
     for name in wanted or ():
         if name not in [network.name for network in known]:
-            raise ValueError(f"--networks: wanted {', '.join(n.name for n in known)}, got {name!r}")
+            raise BenchmarkError(f"--networks: wanted {', '.join(n.name for n in known)}, got {name!r}")
     return [network for network in known if wanted is None or network.name in wanted]
 
 
