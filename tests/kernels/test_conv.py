@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 
+from tinyconv_kernels.cpu import _schedule
 from tinyconv_kernels.cpu import conv as cpu
 from tinyconv_kernels.geometry import output_size, transposed_size
 from tinyconv_kernels.reference import conv as reference
@@ -165,7 +166,8 @@ BIG = {
 @pytest.mark.parametrize("geometry", BIG.values(), ids=BIG.keys())
 @dtypes
 def test_threads_do_not_change_a_bit(geometry, dtype, monkeypatch):
-    monkeypatch.setattr(cpu, "worth_threads", lambda work: numba.get_num_threads() > 1)
+    for module in (cpu, _schedule):
+        monkeypatch.setattr(module, "worth_threads", lambda work: numba.get_num_threads() > 1)
     x, weight, _, dy = arrays(geometry, dtype)
     results = []
     before = numba.get_num_threads()
@@ -188,7 +190,7 @@ def test_tile_size_does_not_change_a_bit(geometry, monkeypatch):
     x, weight, _, dy = arrays(geometry, np.float32)
     results = []
     for tile in (16, 1 << 20):
-        monkeypatch.setattr(cpu, "TILE", tile)
+        monkeypatch.setattr(_schedule, "TILE", tile)
         results.append(three_passes(cpu, x, weight, dy, geometry)[:2])
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)

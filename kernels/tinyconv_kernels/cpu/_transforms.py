@@ -3,15 +3,16 @@
 Convolving 6 inputs with 3 taps gives 4 outputs: that is the product of two polynomials, which 6 multiplications do
 (instead of 12) if both are evaluated at 6 points, multiplied there, and interpolated back (Winograd 1980). In two
 dimensions 36 multiplications replace 144. Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", sec.
-4.1, eq. 12-13, write it  Y = A' [(G g G') * (B' d B)] A  for the points 0, 1, -1, 2, -2 and infinity:
+4.1, write it  Y = A' [(G g G') * (B' d B)] A  for the points 0, 1, -1, 2, -2 and infinity. With 6x6 pixels d:
 
-    F(4x4, 3x3)   d 6x6 pixels, g 3x3 filter, Y 4x4 outputs          forward and gradient of the input
-    F(3x3, 4x4)   d 6x6 pixels, g 4x4 output gradients, Y 3x3 taps   gradient of the filter
+    F(4x4, 3x3)   g 3x3 filter, Y 4x4 outputs             36 products for 144: forward, gradient of the input
+    F(3x3, 4x4)   g 4x4 output gradients, Y 3x3 taps      36 for 144: gradient of the filter
+    F(2x2, 5x5), F(5x5, 2x2)   the same for 5x5 filters   36 for 100
 """
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import config, njit, types
 from numba.extending import intrinsic
 
 from tinyconv_kernels.cpu._micro import VECTOR_BYTES, Emitter
@@ -33,8 +34,9 @@ def _filter_matrix(taps):
 # Row p of B' holds the coefficients of Lagrange's numerator, the product over the other points q of (t - q).
 _numerators = [np.poly([q for q in POINTS if q != p])[::-1] for p in POINTS]
 PIXELS = np.array([[*row, 0.0] for row in _numerators] + [np.poly(POINTS)[::-1]])
-FILTER, OUTPUT = _filter_matrix(3), _evaluation(4).T
-GRADIENT, TAPS = _filter_matrix(4), _evaluation(3).T
+# G and A' for each number of terms: F(4x4, 3x3) takes G of 3 and A' of 4, F(3x3, 4x4) the other way round.
+FILTER = {terms: _filter_matrix(terms) for terms in (2, 3, 4, 5)}
+OUTPUT = {terms: _evaluation(terms).T for terms in (2, 3, 4, 5)}
 
 
 def _weighted_sum(emit, terms):
@@ -53,7 +55,7 @@ def _weighted_sum(emit, terms):
 
 
 def _apply(emit, matrix, values):
-    """matrix @ values. Points come as p and -p, so two rows (or columns) share the sums of their even and odd parts."""
+    """Return matrix @ values. Points come as p and -p: two rows (or columns) share sums of even and odd parts."""
     builder = emit.builder
     height, width = matrix.shape
     pairs = [
@@ -128,5 +130,32 @@ def _transform(matrix):
 
 
 # Element (i, j) of a matrix is the vector at  at + i * row + j * col.
-transform_pixels, transform_filter, transform_output = _transform(PIXELS), _transform(FILTER), _transform(OUTPUT)
-transform_gradient, transform_taps = _transform(GRADIENT), _transform(TAPS)
+transform_pixels = _transform(PIXELS)
+_filter_2, _filter_3, _filter_4, _filter_5 = (_transform(matrix) for matrix in FILTER.values())
+_output_2, _output_3, _output_4, _output_5 = (_transform(matrix) for matrix in OUTPUT.values())
+
+
+@njit(cache=True, error_model="numpy")
+def transform_filter(terms, src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col):
+    """G g G' for the ``terms`` x ``terms`` taps of a filter, or outputs of a gradient."""
+    if terms == 2:
+        _filter_2(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+    elif terms == 3:
+        _filter_3(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+    elif terms == 4:
+        _filter_4(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+    else:
+        _filter_5(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+
+
+@njit(cache=True, error_model="numpy")
+def transform_output(terms, src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col):
+    """A' m A to ``terms`` x ``terms`` outputs, or taps of a filter's gradient."""
+    if terms == 2:
+        _output_2(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+    elif terms == 3:
+        _output_3(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+    elif terms == 4:
+        _output_4(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)
+    else:
+        _output_5(src, src_at, src_row, src_col, dst, dst_at, dst_row, dst_col)

@@ -1,9 +1,9 @@
-"""3x3 convolutions by Winograd's method: a quarter of the multiplications, in three steps (cpu/_transforms.py).
+"""3x3 and 5x5 convolutions by Winograd's method: fewer multiplications, in three steps (cpu/_transforms.py).
 
-Outputs are cut into squares of 4x4. Of the 6x6 pixels a square sees, of each filter, and (backward) of a square of
-output gradients, 36 sums are formed; each of the 36 is then an ordinary matrix product over channels (or over squares,
-for the gradient of the filter), done by `outer_tile`; and 36 sums give back 16 outputs (or 9 taps). Everything is kept
-with channels side by side, so that each transform works on whole vectors.
+Outputs are cut into squares of 4x4 (2x2 for 5x5 filters). Of the 6x6 pixels a square sees and of each filter, 36 sums
+are formed, the values at 36 points; at each point there is then an ordinary matrix product over channels, done by
+`outer_tile`; and the 36 results give back 16 outputs. Everything is kept with channels side by side, so that each
+transform works on whole vectors. The gradient of the filter is in cpu/_winograd_weight.py.
 
 The transforms' coefficients go up to 8, and sums of products cancel: relative errors are about 1e-6 to 1e-5 in float32
 where the direct product has 3e-7. An Inf or NaN pixel reaches all outputs of the squares that see it.
@@ -13,13 +13,13 @@ import numpy as np
 from numba import njit, prange
 from numba import uint64 as u64
 
-from tinyconv_kernels.cpu._axes import COUNT, PITCH
+from tinyconv_kernels.cpu._axes import COUNT, PITCH, SPAN, STEP
 from tinyconv_kernels.cpu._filters import count_panels, find_panel
 from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES, VECTORS, copy_row, outer_tile, transpose_block
 from tinyconv_kernels.cpu._transforms import transform_filter, transform_output, transform_pixels
 from tinyconv_kernels.cpu._window import channel_stride, fill_window, find_slots
 
-SQUARE, SEEN, POINTS = 4, 6, 36  # outputs and pixels along a side; sums of a square
+SEEN, POINTS = 6, 36  # pixels along a side of what a square sees; points
 # So many channels at a time: their transformed filters and the sums of a tile stay in the second-level cache.
 CHANNELS = 64
 
@@ -35,7 +35,10 @@ def gather_squares(
     src, shape, axis_h, axis_w, begin, length, slots, count, c0, c1, window, stride, turned, out, out_at, by_square,
     by_point,
 ):  # fmt: skip
-    """Transform channels c0 to c1 (a vector of them) of ``count`` squares into out[point, square, channel]."""
+    """Transform channels c0 to c1 (a vector of them) of ``count`` squares into out[point, square, channel].
+
+    Squares that see 6x6 are pixels; smaller ones are gradients of outputs.
+    """
     unit = VECTOR_BYTES // src.itemsize
     fill_window(src, shape, axis_h, axis_w, begin, length, c0, c1, window, stride)
     for c in range(c1 - c0, unit):
@@ -46,7 +49,11 @@ def gather_squares(
     row, column = u64(axis_w[PITCH] * unit), u64(unit)
     for t in range(count):
         at = u64(out_at + t * by_square)
-        transform_pixels(turned, slots[t] * u64(unit), row, column, out, at, u64(SEEN * by_point), u64(by_point))
+        here = slots[t] * u64(unit)
+        if axis_h[SPAN] == SEEN:
+            transform_pixels(turned, here, row, column, out, at, u64(SEEN * by_point), u64(by_point))
+        else:
+            transform_filter(axis_h[SPAN], turned, here, row, column, out, at, u64(SEEN * by_point), u64(by_point))
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
@@ -68,16 +75,17 @@ def winograd(
 ):
     """A task is (tile of squares, group, block of its panels of filters). Writes that part of dst.
 
-    The axes are those of squares: STEP 4, SPAN 6. ``packed`` are the filters as for cpu/_direct.py's `correlate`.
+    The axes are those of squares: STEP 4 or 2, SPAN 6. ``packed`` are the filters as for cpu/_direct.py's `correlate`.
     """
     N, K, H, W = dst_shape
     C, lanes, squares_h, squares_w = src_shape[1] // groups, K // groups, axis_h[COUNT], axis_w[COUNT]
-    unit = VECTOR_BYTES // dst.itemsize
+    unit, square = VECTOR_BYTES // dst.itemsize, axis_h[STEP]
+    terms = SEEN + 1 - square  # taps along a side of a filter
     vectors, panels = count_panels(lanes, dst.itemsize)
     total = N * squares_h * squares_w
     by_square = -(-C // unit) * unit
     seen = point_stride(tile * by_square)
-    wide_row = -(-squares_w * SQUARE // unit) * unit
+    wide_row = -(-squares_w * square // unit) * unit
     slots, squares, channels = np.empty(tile, np.uint64), np.empty(POINTS * tile, np.uint64), np.empty(C, np.uint64)
     for point in range(POINTS):
         for t in range(tile):
@@ -87,8 +95,8 @@ def winograd(
     pixels = np.zeros(POINTS * seen, dst.dtype)
     filters = np.empty(POINTS * point_stride(CHANNELS * VECTORS * unit), dst.dtype)
     sums = np.empty(POINTS * point_stride(tile * VECTORS * unit), dst.dtype)
-    outputs = np.empty(SQUARE * wide_row * unit, dst.dtype)
-    planes = np.empty(SQUARE * wide_row * unit, dst.dtype)
+    outputs = np.empty(square * wide_row * unit, dst.dtype)
+    planes = np.empty(square * wide_row * unit, dst.dtype)
     window, turned = np.empty(0, dst.dtype), np.empty(0, dst.dtype)
     filled = -1
     floor = dst.dtype.type(0) if relu else dst.dtype.type(-np.inf)
@@ -114,14 +122,15 @@ def winograd(
         for panel in range(panels * b // blocks, panels * (b + 1) // blocks):
             begin_vector, wide = find_panel(panel, vectors, panels)
             width = wide * unit
-            base = (group * vectors + begin_vector) * unit * C * 9
+            base = (group * vectors + begin_vector) * unit * C * terms * terms
             by_filter, by_sum = point_stride(CHANNELS * width), point_stride(tile * width)
             for c0 in range(0, C, CHANNELS):
                 c1 = min(C, c0 + CHANNELS)
                 for c in range(c0, c1):
                     for vector in range(0, width, unit):
                         transform_filter(
-                            packed, u64(base + c * 9 * width + vector), u64(3 * width), u64(width),
+                            terms, packed, u64(base + c * terms * terms * width + vector), u64(terms * width),
+                            u64(width),
                             filters, u64((c - c0) * width + vector), u64(SEEN * by_filter), u64(by_filter),
                         )  # fmt: skip
                 for point in range(POINTS):
@@ -139,22 +148,22 @@ def winograd(
                 for vector in range(0, width, unit):
                     for e in range(n_run):
                         transform_output(
-                            sums, u64((q + e) * width + vector), u64(SEEN * by_sum), u64(by_sum),
-                            outputs, u64(e * SQUARE * unit), u64(wide_row * unit), u64(unit),
+                            square, sums, u64((q + e) * width + vector), u64(SEEN * by_sum), u64(by_sum),
+                            outputs, u64(e * square * unit), u64(wide_row * unit), u64(unit),
                         )  # fmt: skip
-                    for i in range(SQUARE):
-                        for e in range(0, n_run * SQUARE, unit):
+                    for i in range(square):
+                        for e in range(0, n_run * square, unit):
                             transpose_block(
                                 outputs, u64((i * wide_row + e) * unit), u64(unit),
-                                planes, u64(i * wide_row + e), u64(SQUARE * wide_row),
+                                planes, u64(i * wide_row + e), u64(square * wide_row),
                             )  # fmt: skip
                     l0 = begin_vector * unit + vector
-                    extent = u64(min(n_run * SQUARE, W - column * SQUARE))
+                    extent = u64(min(n_run * square, W - column * square))
                     for lane in range(l0, min(l0 + unit, lanes)):
                         k = group * lanes + lane
                         add = bias[k] if bias.size else dst.dtype.type(0)
-                        for i in range(min(SQUARE, H - row * SQUARE)):
-                            s = u64(((lane - l0) * SQUARE + i) * wide_row)
-                            d = u64(((n * K + k) * H + row * SQUARE + i) * W + column * SQUARE)
+                        for i in range(min(square, H - row * square)):
+                            s = u64(((lane - l0) * square + i) * wide_row)
+                            d = u64(((n * K + k) * H + row * square + i) * W + column * square)
                             copy_row(planes, s, dst, d, extent, add, floor)
                 q += n_run

@@ -1,0 +1,254 @@
+"""Which method computes a convolution, and cut into how many tasks for how many threads.
+
+The direct method (cpu/_direct.py) does everything. Winograd's (cpu/_winograd.py) is for float32, stride 1, no dilation,
+3x3 or 5x5, and enough channels to fill vectors; measured there, it takes 0.4 to 0.9 of the direct method's time.
+"""
+
+import os
+
+import numpy as np
+from numba import get_num_threads
+
+from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN, STEP
+from tinyconv_kernels.cpu._direct import correlate, correlate_parallel, correlate_weight, correlate_weight_parallel
+from tinyconv_kernels.cpu._filters import count_panels, pack_filters, pack_filters_parallel
+from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES
+from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._winograd import POINTS, SEEN, point_stride, winograd, winograd_parallel
+from tinyconv_kernels.cpu._winograd_weight import (
+    SQUARES,
+    finish_taps,
+    finish_taps_parallel,
+    multiply_points,
+    multiply_points_parallel,
+    transform_squares,
+    transform_squares_parallel,
+)
+
+# A tile has at most TILE positions, fewer if the pixels they see, of all channels, are more than WINDOW elements: the
+# second-level cache holds them.
+TILE = 1024
+WINDOW = 1 << 17
+# Elements of transformed pixels (and gradients) that are made before they are multiplied.
+TRANSFORMED = 3 << 18
+TRANSFORMED_WEIGHT = 2 << 20
+
+switches = {"winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}
+
+
+def scratch(workspace, size, dtype):
+    """``size`` bytes of the workspace; of fresh memory when a kernel is called by hand without one."""
+    return (np.empty(size, np.uint8) if workspace is None else workspace[:size]).view(dtype)
+
+
+def padded_bytes(lanes, dtype):
+    """Bytes of one row of packed filters: whole vectors."""
+    return -(-lanes * np.dtype(dtype).itemsize // VECTOR_BYTES) * VECTOR_BYTES
+
+
+def flat(a):
+    return a.reshape(-1)
+
+
+def _threads(products):
+    """How many threads so many multiplications are worth."""
+    return get_num_threads() if worth_threads(products // 16) else 1
+
+
+def _winograd_terms(plan, channels, lanes, dtype):
+    """Taps along a side if the pass suits Winograd's method, else 0."""
+    h, w = plan.axis_h, plan.axis_w
+    terms = len(h.taps)
+    suits = (
+        switches["winograd"]
+        and dtype == np.float32
+        and terms in (3, 5)
+        and len(h.starts) == len(w.starts) == 1
+        and h.table[STEP] == w.table[STEP] == 1
+        and tuple(h.taps) == tuple(w.taps) == tuple(range(terms))
+        and min(channels, lanes) >= 16
+    )
+    return terms if suits else 0
+
+
+def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace):
+    """Compute a pass (cpu/_axes.py) of the images ``src`` with ``weight``, into ``dst``.
+
+    ``strides`` are the elements of weight from one group, lane and channel of the plan to the next.
+    """
+    places, channels, rows, tap_row, tap_lane, phase_lanes = plan[2:]
+    lanes, depth = len(places), channels * rows
+    positions = dst.shape[0] * int(plan.axis_h.table[COUNT] * plan.axis_w.table[COUNT])
+    vectors, _ = count_panels.py_func(lanes, dst.itemsize)
+    packed = scratch(workspace, groups * depth * vectors * VECTOR_BYTES, dst.dtype)
+    pack = flat(weight), packed, groups, lanes, phase_lanes, channels, len(tap_row), strides, tap_row, tap_lane, rows
+    threads = _threads(depth * lanes * positions)
+    if threads > 1:
+        pack_filters_parallel(*pack)
+    else:
+        pack_filters(0, groups * vectors, *pack)
+    bias = flat(dst)[:0] if bias is None else bias
+    terms = _winograd_terms(plan, src.shape[1] // groups, lanes, dst.dtype)
+    if terms:
+        _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads)
+    else:
+        _run_direct(plan, positions, src, packed, bias, dst, dst_step, groups, relu, threads)
+
+
+def _run_direct(plan, positions, src, packed, bias, dst, dst_step, groups, relu, threads):
+    axis_h, axis_w, places, *_ = plan
+    tile = _tile(axis_h.table, axis_w.table, src.shape[1] // groups, positions, threads)
+    tiles = -(-positions // tile)
+    blocks = _blocks(len(places), dst.itemsize, groups * tiles, threads)
+    tasks = groups * tiles * blocks
+    axes = axis_h.table, axis_w.table, axis_h.taps, axis_w.taps
+    arguments = flat(src), packed, bias, flat(dst), src.shape, dst.shape, dst_step, *axes, places
+    if threads > 1:
+        correlate_parallel(min(tasks, threads), tasks, *arguments, groups, tiles, tile, blocks, relu)
+    else:
+        correlate(0, tasks, *arguments, groups, tiles, tile, blocks, relu)
+
+
+def _blocks(lanes, itemsize, tasks, threads):
+    """Shares of the filters, where there are fewer tiles than threads; each share copies the same pixels."""
+    return 1 if tasks >= threads else min(count_panels.py_func(lanes, itemsize)[1], threads)
+
+
+def _tile(axis_h, axis_w, channels, positions, threads):
+    """Positions per tile: as many as the window allows, in as many tiles as share out evenly."""
+    tile = TILE
+    while tile > 64:
+        slots = tile * int(axis_w[SLOTS]) + int(axis_w[SPAN])
+        if axis_h[COUNT] > 1:
+            full_rows = -(-tile // int(axis_w[COUNT]))
+            slots = (full_rows * int(axis_h[SLOTS]) + int(axis_h[SPAN]) - 1) * int(axis_w[PITCH])
+        if slots * channels <= WINDOW:
+            break
+        tile = tile * 3 // 4
+    tiles = max(1, -(-positions // tile))
+    tiles = -(-tiles // threads) * threads
+    return max(16, -(-positions // (tiles * 16)) * 16)
+
+
+def _square_axes(sizes, lows, square, span):
+    """Tables of axes whose positions are squares of ``square`` outputs that see ``span`` pixels."""
+    counts = [-(-size // square) for size in sizes]
+    rows = zip(counts, lows, strict=True)
+    return tuple(
+        np.array([n, square, min(square, span), low, span, (n - 1) * min(square, span) + span]) for n, low in rows
+    )
+
+
+def _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads):
+    channels, square = src.shape[1] // groups, SEEN + 1 - terms
+    lows = plan.axis_h.table[LOW], plan.axis_w.table[LOW]
+    axes = _square_axes(dst.shape[2:], lows, square, SEEN)
+    total = dst.shape[0] * int(axes[0][COUNT] * axes[1][COUNT])
+    tiles = -(-total // min(128, max(16, TRANSFORMED // (POINTS * channels))))
+    blocks = _blocks(len(plan.places), dst.itemsize, groups * tiles, threads)
+    if blocks == 1:
+        tiles = -(-tiles // threads) * threads
+    tile = max(1, -(-total // (tiles * ROWS))) * ROWS
+    tasks = -(-total // tile) * groups * blocks
+    arguments = flat(src), packed, bias, flat(dst), src.shape, dst.shape, *axes, groups, tile, blocks, relu
+    if threads > 1:
+        winograd_parallel(min(tasks, threads), tasks, *arguments)
+    else:
+        winograd(0, tasks, *arguments)
+
+
+def run_weight(plan, dy, x, dweight, groups, workspace):
+    """Compute the gradient of the filters of a forward pass."""
+    terms = _winograd_terms(plan, dweight.shape[1], dy.shape[1] // groups, x.dtype)
+    threads = _threads(dy.size * plan.rows)
+    if terms and _weight_suits_winograd(dweight.shape, dy.shape, groups):
+        _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads)
+        return
+    chunks, blocks, tile = split_weight(dweight.shape, dy.shape, groups)
+    partial = dweight if chunks == 1 else scratch(workspace, chunks * dweight.nbytes, dweight.dtype)
+    axes = plan.axis_h.table, plan.axis_w.table, plan.axis_h.taps, plan.axis_w.taps
+    arguments = flat(dy), flat(x), flat(partial), dy.shape, x.shape, *axes, groups, chunks, blocks, tile
+    tasks = chunks * groups * blocks
+    if threads > 1:
+        correlate_weight_parallel(min(tasks, threads), tasks, *arguments)
+    else:
+        correlate_weight(0, tasks, *arguments)
+    if chunks > 1:
+        np.add.reduce(partial.reshape(chunks, *dweight.shape), axis=0, out=dweight)
+
+
+def split_weight(weight_shape, y_shape, groups):
+    """(shares of the positions, blocks of input channels, positions per tile): about 16 tasks, from the shapes alone.
+
+    Each block transposes dy again, which costs as much as about 10 of its rows; each share has sums of its own, to be
+    added up, which cost as much as about 100 positions.
+    """
+    K, C, KH, KW = weight_shape
+    N, _, OH, OW = y_shape
+    positions = N * OH * OW
+    blocks = -(-C // -(-C // max(1, min(C, 16, C * KH * KW // 192))))
+    tile = min(max(64, (1 << 16) * groups // K // 16 * 16), 512, -(-positions // 16) * 16)
+    return max(1, min(positions // 512, 16 // (groups * blocks))), blocks, max(16, tile)
+
+
+def _weight_suits_winograd(weight_shape, y_shape, groups):
+    """Whether there are enough squares to pay for transforming the sums back, and channels to fill the vectors."""
+    K, C, KH, KW = weight_shape
+    if KH != KW or KH not in (3, 5) or C * (K // groups) < 1024:
+        return False
+    square = SEEN + 1 - KH
+    return y_shape[0] * -(-y_shape[2] // square) * -(-y_shape[3] // square) >= 100
+
+
+def _weight_sizes(weight_shape, y_shape, groups):
+    """(squares in all, squares at a time; elements from one point to the next of pixels and gradients, of all sums)."""
+    K, C, KH, _ = weight_shape
+    square, unit = SEEN + 1 - KH, VECTOR_BYTES // 4
+    lanes = count_panels.py_func(K // groups, 4)[0] * unit
+    channels, rows = -(-C // unit) * unit, -(-C // ROWS) * ROWS
+    total = y_shape[0] * -(-y_shape[2] // square) * -(-y_shape[3] // square)
+    chunk = max(64, min(1024, TRANSFORMED_WEIGHT // (POINTS * (channels + lanes))))
+    chunk = -(-total // (-(-total // chunk) * SQUARES)) * SQUARES
+    by_point = (point_stride.py_func(chunk * width) for width in (channels, lanes))
+    return total, chunk, *by_point, POINTS * lanes * rows
+
+
+def weight_workspace(weight_shape, y_shape, dtype, groups):
+    """Bytes of workspace for run_weight, whichever method it takes."""
+    chunks, _, _ = split_weight(weight_shape, y_shape, groups)
+    size = chunks * int(np.prod(weight_shape)) * np.dtype(dtype).itemsize if chunks > 1 else 0
+    if dtype == np.float32 and switches["winograd"] and _weight_suits_winograd(weight_shape, y_shape, groups):
+        _, _, by_pixel, by_grad, sums = _weight_sizes(weight_shape, y_shape, groups)
+        size = max(size, 4 * (POINTS * (by_pixel + by_grad) + sums))
+    return size
+
+
+def _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads):
+    C, K, square = dweight.shape[1], dy.shape[1] // groups, SEEN + 1 - terms
+    lows = plan.axis_h.table[LOW], plan.axis_w.table[LOW]
+    axes_x = _square_axes(dy.shape[2:], lows, square, SEEN)
+    axes_y = _square_axes(dy.shape[2:], (0, 0), square, square)
+    total, chunk, by_pixel, by_grad, n_sums = _weight_sizes(dweight.shape, dy.shape, groups)
+    cuts = np.cumsum([POINTS * by_pixel, POINTS * by_grad, n_sums])
+    pixels, grads, sums = np.split(scratch(workspace, 4 * int(cuts[-1]), x.dtype), cuts[:2])
+    vectors_x, _ = count_panels.py_func(C, 4)
+    vectors, panels = count_panels.py_func(K, 4)
+    for group in range(groups):
+        for first in range(0, total, chunk):
+            count = min(chunk, total - first)
+            tiles = -(-count // SQUARES)
+            of_x = flat(x), x.shape, axes_x, group * C, C, first, count, 1, pixels, by_pixel
+            of_dy = flat(dy), dy.shape, axes_y, group * K, K, first, count, panels, grads, by_grad
+            product = pixels, grads, sums, by_pixel, by_grad, C, K, count, first > 0
+            if threads > 1:
+                transform_squares_parallel(threads, tiles * vectors_x, *of_x)
+                transform_squares_parallel(threads, tiles * vectors, *of_dy)
+                multiply_points_parallel(threads, POINTS * panels, *product)
+            else:
+                transform_squares(0, tiles * vectors_x, *of_x)
+                transform_squares(0, tiles * vectors, *of_dy)
+                multiply_points(0, POINTS * panels, *product)
+        if threads > 1:
+            finish_taps_parallel(vectors, terms, sums, C, K, group * K, flat(dweight))
+        else:
+            finish_taps(0, vectors, terms, sums, C, K, group * K, flat(dweight))
