@@ -104,19 +104,23 @@ class Optimizer:
 
     def _step_one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         errors.check_tensor(type(self).__name__, "a parameter's gradient", grad)
-        if grad.dtype != p.dtype or grad.shape != p.shape or grad.device != p.device:
+        data, given = p.data, grad.data
+        if given.dtype != data.dtype or given.shape != data.shape or device.of(given) != device.of(data):
             raise ValueError(
                 f"{type(self).__name__}: a parameter's gradient must be like it, {p.dtype} {p.shape} on {p.device}, "
                 f"got {grad.dtype} {grad.shape} on {grad.device}"
             )
-        param = device.contiguous(p.data)
-        self._update(device.kernels_for(param).optim, param, device.contiguous(grad.data), self._state_of(p), group)
-        if param is not p.data:
-            device.kernels_for(param).elementwise.copy(param, p.data)
+        param = device.contiguous(data)
+        self._update(device.kernels_for(param).optim, param, device.contiguous(given), self._state_of(p), group)
+        if param is not data:
+            device.kernels_for(param).elementwise.copy(param, data)
         p._version.value += 1
 
     def _state_of(self, p: Tensor) -> dict[str, Any]:
-        return self.state.setdefault(p, {})
+        state = self.state.get(p)
+        if state is None:
+            state = self.state[p] = {}
+        return state
 
     def _update(self, kernels: Any, param: Any, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change one raw array in place by its gradient."""

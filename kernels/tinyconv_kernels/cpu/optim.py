@@ -1,7 +1,8 @@
 """One step of each optimiser in one pass over memory; definition and sources: ``reference/optim.py``.
 
-NumPy would go over the arrays once per operation. All scalars are converted to the parameter's dtype first: a float64
-constant would turn every float32 operation into a float64 one.
+NumPy would go over the arrays once per operation. All scalars are converted to the parameter's dtype before the loop: a
+float64 constant would turn every float32 operation into a float64 one. In the compiled function, since a conversion in
+Python takes as long as 200 elements do: a network's many small vectors cost what is called for each of them.
 """
 
 import numpy as np
@@ -14,13 +15,12 @@ _RUN = 1 << 14  # elements one job updates
 
 def _launch(serial, parallel, arrays, scalars):
     """Run over flat views; an absent array (None) becomes an empty one, which the flags keep from being read."""
-    size, real = arrays[0].size, arrays[0].dtype.type
-    flat = [np.empty(0, real) if a is None else a.reshape(-1) for a in arrays]
-    scalars = [real(s) if isinstance(s, float) else s for s in scalars]
-    if worth_threads(size):
+    param = arrays[0]
+    flat = [param.reshape(-1)[:0] if a is None else a.reshape(-1) for a in arrays]
+    if worth_threads(param.size):
         parallel(*flat, *scalars)
     else:
-        serial(0, size, *flat, *scalars)
+        serial(0, param.size, *flat, *scalars)
 
 
 def sgd_step(param, grad, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
@@ -31,6 +31,8 @@ def sgd_step(param, grad, velocity, lr, momentum, dampening, weight_decay, neste
 
 @njit(cache=True)
 def _sgd(start, stop, param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first):
+    real = param.dtype.type
+    lr, momentum, share, weight_decay = real(lr), real(momentum), real(share), real(weight_decay)
     for i in range(start, stop):
         g = grad[i] + weight_decay * param[i]
         if momentum != 0:
@@ -55,6 +57,8 @@ def alexnet_sgd_step(param, grad, velocity, lr, momentum, weight_decay):
 
 @njit(cache=True)
 def _alexnet(start, stop, param, grad, velocity, lr, momentum, decay):
+    real = param.dtype.type
+    lr, momentum, decay = real(lr), real(momentum), real(decay)
     for i in range(start, stop):
         v = momentum * velocity[i] - decay * param[i] - lr * grad[i]
         velocity[i] = v
@@ -79,6 +83,9 @@ def adam_step(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, decoupled,
 
 @njit(cache=True, error_model="numpy")
 def _adam(start, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction):
+    real = param.dtype.type
+    beta1, rest1, beta2, rest2, eps = real(beta1), real(rest1), real(beta2), real(rest2), real(eps)
+    shrink, decay, rate, correction = real(shrink), real(decay), real(rate), real(correction)
     for i in range(start, stop):
         w = param[i] * shrink
         g = grad[i] + decay * w
@@ -110,7 +117,9 @@ def rmsprop_step(
 def _rmsprop(
     start, stop, param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
 ):  # fmt: skip
-    zero = param.dtype.type(0)
+    real = param.dtype.type
+    lr, alpha, rest, eps, decay, momentum = real(lr), real(alpha), real(rest), real(eps), real(decay), real(momentum)
+    zero = real(0)
     for i in range(start, stop):
         g = grad[i] + decay * param[i]
         square = alpha * square_avg[i] + rest * g * g
