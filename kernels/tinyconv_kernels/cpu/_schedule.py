@@ -10,20 +10,13 @@ import numpy as np
 from numba import get_num_threads
 
 from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN, STEP
-from tinyconv_kernels.cpu._direct import correlate, correlate_parallel, correlate_weight, correlate_weight_parallel
-from tinyconv_kernels.cpu._filters import count_panels, pack_filters, pack_filters_parallel
+from tinyconv_kernels.cpu._direct import correlate, correlate_weight
+from tinyconv_kernels.cpu._filters import count_panels, pack_filters
 from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES
+from tinyconv_kernels.cpu._share import share
 from tinyconv_kernels.cpu._threads import worth_threads
-from tinyconv_kernels.cpu._winograd import POINTS, SEEN, point_stride, winograd, winograd_parallel
-from tinyconv_kernels.cpu._winograd_weight import (
-    SQUARES,
-    finish_taps,
-    finish_taps_parallel,
-    multiply_points,
-    multiply_points_parallel,
-    transform_squares,
-    transform_squares_parallel,
-)
+from tinyconv_kernels.cpu._winograd import POINTS, SEEN, point_stride, winograd
+from tinyconv_kernels.cpu._winograd_weight import SQUARES, finish_taps, multiply_points, transform_squares
 
 # A tile has at most TILE positions, fewer if the pixels they see, of all channels, are more than WINDOW elements: the
 # second-level cache holds them.
@@ -83,12 +76,10 @@ def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace
     packed = scratch(workspace, groups * depth * vectors * VECTOR_BYTES, dst.dtype)
     pack = flat(weight), packed, groups, lanes, phase_lanes, channels, len(tap_row), strides, tap_row, tap_lane, rows
     threads = _threads(depth * lanes * positions)
-    if threads > 1:
-        pack_filters_parallel(*pack)
-    else:
-        pack_filters(0, groups * vectors, *pack)
+    share(threads, pack_filters, groups * vectors, *pack)
     bias = flat(dst)[:0] if bias is None else bias
-    terms = _winograd_terms(plan, src.shape[1] // groups, lanes, dst.dtype)
+    # One phase of a strided backward pass (dst_step > 1) looks like a 3x3 convolution too; its pixels are not neighbours.
+    terms = _winograd_terms(plan, src.shape[1] // groups, lanes, dst.dtype) if max(dst_step) == 1 else 0
     if terms:
         _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads)
     else:
@@ -103,10 +94,7 @@ def _run_direct(plan, positions, src, packed, bias, dst, dst_step, groups, relu,
     tasks = groups * tiles * blocks
     axes = axis_h.table, axis_w.table, axis_h.taps, axis_w.taps
     arguments = flat(src), packed, bias, flat(dst), src.shape, dst.shape, dst_step, *axes, places
-    if threads > 1:
-        correlate_parallel(min(tasks, threads), tasks, *arguments, groups, tiles, tile, blocks, relu)
-    else:
-        correlate(0, tasks, *arguments, groups, tiles, tile, blocks, relu)
+    share(threads, correlate, tasks, *arguments, groups, tiles, tile, blocks, relu)
 
 
 def _blocks(lanes, itemsize, tasks, threads):
@@ -144,17 +132,14 @@ def _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads):
     lows = plan.axis_h.table[LOW], plan.axis_w.table[LOW]
     axes = _square_axes(dst.shape[2:], lows, square, SEEN)
     total = dst.shape[0] * int(axes[0][COUNT] * axes[1][COUNT])
-    tiles = -(-total // min(128, max(16, TRANSFORMED // (POINTS * channels))))
+    tiles = max(1, -(-total // min(128, max(16, TRANSFORMED // (POINTS * channels)))))
     blocks = _blocks(len(plan.places), dst.itemsize, groups * tiles, threads)
     if blocks == 1:
         tiles = -(-tiles // threads) * threads
     tile = max(1, -(-total // (tiles * ROWS))) * ROWS
     tasks = -(-total // tile) * groups * blocks
     arguments = flat(src), packed, bias, flat(dst), src.shape, dst.shape, *axes, groups, tile, blocks, relu
-    if threads > 1:
-        winograd_parallel(min(tasks, threads), tasks, *arguments)
-    else:
-        winograd(0, tasks, *arguments)
+    share(threads, winograd, tasks, *arguments)
 
 
 def run_weight(plan, dy, x, dweight, groups, workspace):
@@ -169,10 +154,7 @@ def run_weight(plan, dy, x, dweight, groups, workspace):
     axes = plan.axis_h.table, plan.axis_w.table, plan.axis_h.taps, plan.axis_w.taps
     arguments = flat(dy), flat(x), flat(partial), dy.shape, x.shape, *axes, groups, chunks, blocks, tile
     tasks = chunks * groups * blocks
-    if threads > 1:
-        correlate_weight_parallel(min(tasks, threads), tasks, *arguments)
-    else:
-        correlate_weight(0, tasks, *arguments)
+    share(threads, correlate_weight, tasks, *arguments)
     if chunks > 1:
         np.add.reduce(partial.reshape(chunks, *dweight.shape), axis=0, out=dweight)
 
@@ -240,15 +222,7 @@ def _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads):
             of_x = flat(x), x.shape, axes_x, group * C, C, first, count, 1, pixels, by_pixel
             of_dy = flat(dy), dy.shape, axes_y, group * K, K, first, count, panels, grads, by_grad
             product = pixels, grads, sums, by_pixel, by_grad, C, K, count, first > 0
-            if threads > 1:
-                transform_squares_parallel(threads, tiles * vectors_x, *of_x)
-                transform_squares_parallel(threads, tiles * vectors, *of_dy)
-                multiply_points_parallel(threads, POINTS * panels, *product)
-            else:
-                transform_squares(0, tiles * vectors_x, *of_x)
-                transform_squares(0, tiles * vectors, *of_dy)
-                multiply_points(0, POINTS * panels, *product)
-        if threads > 1:
-            finish_taps_parallel(vectors, terms, sums, C, K, group * K, flat(dweight))
-        else:
-            finish_taps(0, vectors, terms, sums, C, K, group * K, flat(dweight))
+            share(threads, transform_squares, tiles * vectors_x, *of_x)
+            share(threads, transform_squares, tiles * vectors, *of_dy)
+            share(threads, multiply_points, POINTS * panels, *product)
+        share(threads, finish_taps, vectors, terms, sums, C, K, group * K, flat(dweight))
