@@ -10,7 +10,7 @@ positions, which cannot be aligned for every tap (OpenBLAS 145, square matrices 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._axes import COUNT, PITCH
@@ -33,21 +33,7 @@ from tinyconv_kernels.cpu._window import (
 DEPTH = 256
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def correlate_parallel(
-    parts, tasks, src, packed, bias, dst, src_shape, dst_shape, dst_step, axis_h, axis_w, taps_h, taps_w, places,
-    groups, tiles, tile, blocks, relu,
-):  # fmt: skip
-    """One thread owns one part of the tasks of `correlate`."""
-    for part in prange(parts):
-        part = np.int64(part)
-        correlate(
-            tasks * part // parts, tasks * (part + 1) // parts, src, packed, bias, dst, src_shape, dst_shape, dst_step,
-            axis_h, axis_w, taps_h, taps_w, places, groups, tiles, tile, blocks, relu,
-        )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def correlate(
     first_task, last_task, src, packed, bias, dst, src_shape, dst_shape, dst_step, axis_h, axis_w, taps_h, taps_w,
     places, groups, tiles, tile, blocks, relu,
@@ -127,20 +113,7 @@ def correlate(
                                 dst[d + e * u64(dst_step[1])] = floor if value < floor else value
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def correlate_weight_parallel(
-    parts, tasks, dy, x, partial, y_shape, x_shape, axis_h, axis_w, taps_h, taps_w, groups, chunks, blocks, tile
-):
-    """One thread owns one part of the tasks of `correlate_weight`."""
-    for part in prange(parts):
-        part = np.int64(part)
-        correlate_weight(
-            tasks * part // parts, tasks * (part + 1) // parts, dy, x, partial, y_shape, x_shape,
-            axis_h, axis_w, taps_h, taps_w, groups, chunks, blocks, tile,
-        )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def correlate_weight(
     first_task, last_task, dy, x, partial, y_shape, x_shape, axis_h, axis_w, taps_h, taps_w, groups, chunks, blocks,
     tile,

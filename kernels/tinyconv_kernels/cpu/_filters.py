@@ -5,7 +5,7 @@ row r = (input channel, tap) of its lanes side by side. Lanes that do not exist 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._micro import VECTOR_BYTES, VECTORS, copy_row, transpose_block
@@ -25,17 +25,7 @@ def find_panel(panel, vectors, panels):
     return panel * few + min(panel, more), few + (panel < more)
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def pack_filters_parallel(weight, packed, groups, lanes, phase_lanes, channels, taps, strides, tap_row, tap_lane, rows):
-    """One thread owns some vectors of lanes."""
-    for task in prange(groups * count_panels(lanes, weight.itemsize)[0]):
-        pack_filters(
-            np.int64(task), np.int64(task) + 1, weight, packed, groups, lanes, phase_lanes, channels, taps, strides,
-            tap_row, tap_lane, rows,
-        )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def pack_filters(
     first_task, last_task, weight, packed, groups, lanes, phase_lanes, channels, taps, strides, tap_row, tap_lane, rows
 ):

@@ -10,7 +10,7 @@ where the direct product has 3e-7. An Inf or NaN pixel reaches all outputs of th
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._axes import COUNT, PITCH, SPAN, STEP
@@ -56,20 +56,7 @@ def gather_squares(
             transform_filter(axis_h[SPAN], turned, here, row, column, out, at, u64(SEEN * by_point), u64(by_point))
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def winograd_parallel(
-    parts, tasks, src, packed, bias, dst, src_shape, dst_shape, axis_h, axis_w, groups, tile, blocks, relu
-):
-    """One thread owns one part of the tasks of `winograd`."""
-    for part in prange(parts):
-        part = np.int64(part)
-        winograd(
-            tasks * part // parts, tasks * (part + 1) // parts, src, packed, bias, dst, src_shape, dst_shape,
-            axis_h, axis_w, groups, tile, blocks, relu,
-        )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def winograd(
     first_task, last_task, src, packed, bias, dst, src_shape, dst_shape, axis_h, axis_w, groups, tile, blocks, relu
 ):

@@ -7,7 +7,7 @@ filters, so the transformed squares are shared by all threads, in the workspace.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._filters import count_panels, find_panel
@@ -19,16 +19,7 @@ from tinyconv_kernels.cpu._winograd import SEEN, gather_squares
 SQUARES = 32  # squares transformed at a time: their pixels stay in the first-level cache
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def transform_squares_parallel(parts, tasks, src, shape, axes, c0, channels, first, count, panels, out, by_point):
-    """One thread owns one part of the tasks of `transform_squares`."""
-    for part in prange(parts):
-        part = np.int64(part)
-        first_task, last_task = tasks * part // parts, tasks * (part + 1) // parts
-        transform_squares(first_task, last_task, src, shape, axes, c0, channels, first, count, panels, out, by_point)
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def transform_squares(first_task, last_task, src, shape, axes, c0, channels, first, count, panels, out, by_point):
     """A task is (SQUARES of the ``count`` squares, vector of channels from c0 on). Writes out[point, panel, square].
 
@@ -61,16 +52,7 @@ def transform_squares(first_task, last_task, src, shape, axes, c0, channels, fir
         )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def multiply_points_parallel(parts, tasks, pixels, grads, sums, by_pixel, by_grad, C, lanes, count, accumulate):
-    """One thread owns one part of the tasks of `multiply_points`."""
-    for part in prange(parts):
-        part = np.int64(part)
-        first_task, last_task = tasks * part // parts, tasks * (part + 1) // parts
-        multiply_points(first_task, last_task, pixels, grads, sums, by_pixel, by_grad, C, lanes, count, accumulate)
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def multiply_points(first_task, last_task, pixels, grads, sums, by_pixel, by_grad, C, lanes, count, accumulate):
     """A task is (point, panel of filters). sums[point, panel, c, k] (+)= sum over squares of pixels[c] * grads[k]."""
     unit = VECTOR_BYTES // sums.itemsize
@@ -94,14 +76,7 @@ def multiply_points(first_task, last_task, pixels, grads, sums, by_pixel, by_gra
             )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", parallel=True)
-def finish_taps_parallel(tasks, terms, sums, C, lanes, k0, dweight):
-    """One thread owns one part of the tasks of `finish_taps`."""
-    for task in prange(tasks):
-        finish_taps(np.int64(task), np.int64(task) + 1, terms, sums, C, lanes, k0, dweight)
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def finish_taps(first_task, last_task, terms, sums, C, lanes, k0, dweight):
     """A task is a vector of filters. Writes dweight[k0 + filter, c, tap] of them."""
     unit = VECTOR_BYTES // sums.itemsize
