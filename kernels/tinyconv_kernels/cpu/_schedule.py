@@ -78,7 +78,7 @@ def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace
     threads = _threads(depth * lanes * positions)
     share(threads, pack_filters, groups * vectors, *pack)
     bias = flat(dst)[:0] if bias is None else bias
-    # One phase of a strided backward pass (dst_step > 1) looks like a 3x3 convolution too; its pixels are not neighbours.
+    # One phase of a strided backward pass may look like a 3x3 convolution, but its results are no neighbours.
     terms = _winograd_terms(plan, src.shape[1] // groups, lanes, dst.dtype) if max(dst_step) == 1 else 0
     if terms:
         _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads)
