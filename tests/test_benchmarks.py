@@ -299,18 +299,11 @@ def test_a_network_of_its_own_process(torch):
         child.ask("torch", "vgg99")
 
 
-def test_the_kernels_choice_of_an_algorithm_is_seen(torch, monkeypatch):
-    """The name that `accuracy` asks by is still the kernels', and what they answered stands in the row."""
+def test_the_kernels_choice_of_an_algorithm_is_seen(torch):
+    """A large 3x3 convolution takes Winograd's algorithm if the kernels have it, and one with stride 2 does not."""
     from benchmarks import accuracy
-    from tinyconv_kernels.cpu import conv
 
-    real = getattr(conv, accuracy.CHOICE, None)
-    if real is None:
-        assert importlib.util.find_spec("tinyconv_kernels.cpu._winograd") is None, (
-            f"{accuracy.CHOICE} is called otherwise"
-        )
-        pytest.skip("these kernels have no Winograd's algorithm")
-    asked = []
-    monkeypatch.setattr(conv, accuracy.CHOICE, lambda *arguments: asked.append(real(*arguments)) or asked[-1])
-    rows = list(accuracy.measure(TINY[:1]))
-    assert asked and rows[0]["winograd"] == bool(asked[0])
+    large = layers.Layer("tiny", "large", 4, 64, 64, 3, 1, 1, 24)
+    rows = list(accuracy.measure([TINY[0], large]))
+    there = importlib.util.find_spec("tinyconv_kernels.cpu._winograd") is not None
+    assert [row["winograd"] for row in rows[:4]] == [False, False, False, there]

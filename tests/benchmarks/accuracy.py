@@ -11,8 +11,6 @@ import numpy as np
 from .conv import arrays, ours, theirs
 from .layers import DIRECTIONS, Layer
 
-CHOICE = "suits_winograd"  # in cpu/conv.py, asked by Python for every convolution
-
 
 def measure(layers: Iterable[Layer]) -> Iterator[dict[str, Any]]:
     """Yield one row per layer and direction: the largest error over the largest value of the float64 result."""
@@ -22,32 +20,25 @@ def measure(layers: Iterable[Layer]) -> Iterator[dict[str, Any]]:
         a, b = ours(layer, *data), theirs(layer, *data)
         for direction in DIRECTIONS:
             true = exact[direction]().numpy()
-            with watched_choice() as took:
-                ours_error = _error(a[direction](), true)
-            row = {"layer": layer.key, "direction": direction, "ours": ours_error}
-            yield {**row, "torch": _error(b[direction](), true), "winograd": any(took)}
+            result = np.array(a[direction]())
+            with without_winograd():
+                direct = a[direction]()
+            row = {"layer": layer.key, "direction": direction, "ours": _error(result, true)}
+            # Another order of the same sums has other last bits: equal ones mean that the switch changed nothing.
+            yield {**row, "torch": _error(b[direction](), true), "winograd": not np.array_equal(result, direct)}
 
 
 @contextmanager
-def watched_choice() -> Iterator[list[bool]]:
-    """Inside, note each answer of the kernels' own question whether to take Winograd's algorithm, which rounds more."""
-    from tinyconv_kernels.cpu import conv
+def without_winograd() -> Iterator[None]:
+    """Inside, the kernels do not take Winograd's algorithm, which rounds more: the one place that knows the switch."""
+    from tinyconv_kernels.cpu import _schedule
 
-    answers: list[bool] = []
-    ask = getattr(conv, CHOICE, None)
-    if ask is None:  # kernels without a choice
-        yield answers
-        return
-
-    def noted(*arguments: Any) -> Any:
-        answers.append(bool(ask(*arguments)))
-        return answers[-1]
-
-    setattr(conv, CHOICE, noted)
+    before = _schedule.switches["winograd"]
+    _schedule.switches["winograd"] = False
     try:
-        yield answers
+        yield
     finally:
-        setattr(conv, CHOICE, ask)
+        _schedule.switches["winograd"] = before
 
 
 def _error(values: Any, true: np.ndarray) -> float:
