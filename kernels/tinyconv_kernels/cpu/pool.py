@@ -7,7 +7,7 @@ Definition: ``reference/pool.py``. Sources: Krizhevsky et al. 2012, sec. 3.4 (ov
 import numpy as np
 from numba import njit, prange
 
-from tinyconv_kernels.cpu._maxima import max_window, row_2x2, row_3x3
+from tinyconv_kernels.cpu._maxima import max_window, row_2x2, row_3x3, row_any
 from tinyconv_kernels.cpu._threads import worth_threads
 from tinyconv_kernels.geometry import clip_window
 
@@ -42,26 +42,27 @@ def _max_forward(first, last, x, y, switches, kernel, stride, padding, dilation)
     for p in range(first, last):
         for oh in range(OH):
             a, b = clip_window(oh, KH, SH, PH, DH, H)
+            if not special or b - a < KH or left >= right:
+                row_any(x[p], (a, b), oh, (kernel, stride, padding, dilation), y[p, oh], switches[p, oh])
+                continue
             h = oh * SH - PH
-            inner = special and a == 0 and b == KH
             for ow in range(OW):
-                if inner and left <= ow < right:
+                if left <= ow < right:
                     continue
                 c, d = clip_window(ow, KW, SW, PW, DW, W)
                 w = ow * SW - PW
                 y[p, oh, ow], switches[p, oh, ow] = max_window(
                     x[p], h + a * DH, h + (b - 1) * DH + 1, w + c * DW, w + (d - 1) * DW + 1, DH, DW
                 )
-            if inner and right > left:
-                w = left * SW - PW
-                best, at, base = y[p, oh, left:right], switches[p, oh, left:right], h * W + w
-                r0, r1, r2 = x[p, h, w:], x[p, h + 1, w:], x[p, h + KH - 1, w:]
-                if KH == 2:
-                    row_2x2(r0, r1, W, base, 2, best, at)
-                elif SW == 2:
-                    row_3x3(r0, r1, r2, W, base, 2, best, at)
-                else:
-                    row_3x3(r0, r1, r2, W, base, 1, best, at)
+            w = left * SW - PW
+            best, at, base = y[p, oh, left:right], switches[p, oh, left:right], h * W + w
+            r0, r1, r2 = x[p, h, w:], x[p, h + 1, w:], x[p, h + KH - 1, w:]
+            if KH == 2:
+                row_2x2(r0, r1, W, base, 2, best, at)
+            elif SW == 2:
+                row_3x3(r0, r1, r2, W, base, 2, best, at)
+            else:
+                row_3x3(r0, r1, r2, W, base, 1, best, at)
 
 
 @njit(cache=True, parallel=True)
@@ -272,6 +273,12 @@ def _adaptive_range(out, size, out_size):
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _adaptive_avg_forward(first, last, x, y):
     for p in range(first, last):
+        if y.shape[1] == y.shape[2] == 1:  # the mean of the plane is one run: GoogLeNet's and ResNet's last pooling
+            total, plane = x.dtype.type(0), x[p].reshape(-1)
+            for i in range(plane.size):
+                total += plane[i]
+            y[p, 0, 0] = total / x.dtype.type(plane.size)
+            continue
         for oh in range(y.shape[1]):
             h0, h1 = _adaptive_range(oh, x.shape[1], y.shape[1])
             for ow in range(y.shape[2]):
@@ -300,6 +307,9 @@ def adaptive_avg_pool2d_backward(dy, dx):
 @njit(cache=True, error_model="numpy")
 def _adaptive_avg_backward(first, last, dy, dx):
     for p in range(first, last):
+        if dy.shape[1] == dy.shape[2] == 1:
+            dx[p] = dy[p, 0, 0] / dy.dtype.type(dx.shape[1] * dx.shape[2])
+            continue
         dx[p] = 0
         for oh in range(dy.shape[1]):
             h0, h1 = _adaptive_range(oh, dx.shape[1], dy.shape[1])
