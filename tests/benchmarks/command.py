@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from . import isa, report, store
 from .engines import BenchmarkError, all_cores, load_torch
 from .timing import FULL, QUICK
 
+BUSY = 0.7  # processes running on average over the last minute
 _EPILOG = """examples:
   python -m tests.benchmarks                                          everything; writes results and BENCHMARKS.md
   python -m tests.benchmarks --only conv --layers alexnet vgg.conv3_2 --threads 1 --quick
@@ -82,6 +84,8 @@ def _run(options: argparse.Namespace) -> None:
     results: dict[str, Any] = store.load(isa.current()) if write else {"isa": isa.current(), "machine": {}, "parts": {}}
     here = machine.describe()
     print(report.machine(here), end="\n\n")
+    if os.getloadavg()[0] > BUSY:
+        print("the machine is busy with something else: these times will not mean much\n", file=sys.stderr)
     # Without the limit the table of layers has an empty column.
     for name in dict.fromkeys(["limit", *names] if "conv" in names else names):
         part = parts.PARTS[name]
