@@ -1,16 +1,21 @@
 """Elementwise kernels as NumPy ufuncs that write straight into ``out``; definition: ``reference/elementwise.py``.
 
 NumPy's loops are vectorised and need no compilation. Exceptions, in Numba: what picks one of two values (NumPy's masked
-writes take ten times longer than a compiled select), and threads for the ReLU family, which runs over every activation.
+writes take ten times longer than a compiled select), threads for the ReLU family, which runs over every activation, and
+what takes several ufuncs, hence several passes over memory, where the array is large: sigmoid and the derivatives of
+sigmoid and tanh (4.6 million elements on one core: 15 ms as four ufuncs, 4 ms as one loop).
 """
 
 import numpy as np
 from numba import njit, prange
 
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._exp import exp_negative
+from tinyconv_kernels.cpu._threads import PARALLEL_FROM, worth_threads
 
 # log(0), x / 0 and an overflowing exp have IEEE results that are wanted as they are (as in PyTorch).
 _quiet = np.errstate(all="ignore")
+
+_RUN = 1 << 14  # elements one job computes
 
 
 def neg(x, out):
@@ -66,11 +71,41 @@ def tanh(x, out):
 
 @_quiet
 def sigmoid(x, out):
-    """Writes out = 1 / (1 + e^-x), also used as the accumulator."""
+    """One thread owns a run of elements. Writes out = 1 / (1 + e^-x), also used as the accumulator."""
+    if _one_pass(_sigmoid, _sigmoid_parallel, x, out):
+        return
     np.negative(x, out=out)
     np.exp(out, out=out)
     np.add(out, 1, out=out)
     np.reciprocal(out, out=out)
+
+
+@njit(cache=True, error_model="numpy")
+def _sigmoid(x, out):
+    one = x.dtype.type(1)
+    for i in range(x.size):
+        small = exp_negative(-np.abs(x[i]))  # cannot overflow
+        out[i] = (one if x[i] > 0 else small) / (one + small)
+
+
+@njit(cache=True, parallel=True)
+def _sigmoid_parallel(x, out):
+    for run in prange((x.size + _RUN - 1) // _RUN):
+        part = slice(run * _RUN, (run + 1) * _RUN)
+        _sigmoid(x[part], out[part])
+
+
+def _one_pass(serial, parallel, *arrays):
+    """Run a compiled loop over large contiguous arrays; return whether it was done (small ones are not worth it)."""
+    size = arrays[0].size
+    if size < PARALLEL_FROM or not _same_layout(*arrays):
+        return False
+    flat = [a.reshape(-1) for a in arrays]
+    if worth_threads(size):
+        parallel(*flat)
+    else:
+        serial(*flat)
+    return True
 
 
 def relu(x, out):
@@ -291,18 +326,50 @@ def _leaky_parallel(values, x, out, slope):
 
 @_quiet
 def tanh_backward(dy, y, dx):
-    """Writes dx = dy (1 - y^2); dx must not share memory with an input."""
+    """One thread owns a run of elements. Writes dx = dy (1 - y^2); dx must not share memory with an input."""
+    if _one_pass(_tanh_backward, _tanh_backward_parallel, dy, y, dx):
+        return
     np.multiply(y, y, out=dx)
     np.subtract(1, dx, out=dx)
     np.multiply(dy, dx, out=dx)
 
 
+@njit(cache=True)
+def _tanh_backward(dy, y, dx):
+    one = y.dtype.type(1)
+    for i in range(y.size):
+        dx[i] = dy[i] * (one - y[i] * y[i])
+
+
+@njit(cache=True, parallel=True)
+def _tanh_backward_parallel(dy, y, dx):
+    for run in prange((y.size + _RUN - 1) // _RUN):
+        part = slice(run * _RUN, (run + 1) * _RUN)
+        _tanh_backward(dy[part], y[part], dx[part])
+
+
 @_quiet
 def sigmoid_backward(dy, y, dx):
-    """Writes dx = dy y (1 - y); dx must not share memory with an input."""
+    """One thread owns a run of elements. Writes dx = dy y (1 - y); dx must not share memory with an input."""
+    if _one_pass(_sigmoid_backward, _sigmoid_backward_parallel, dy, y, dx):
+        return
     np.subtract(1, y, out=dx)
     np.multiply(y, dx, out=dx)
     np.multiply(dy, dx, out=dx)
+
+
+@njit(cache=True)
+def _sigmoid_backward(dy, y, dx):
+    one = y.dtype.type(1)
+    for i in range(y.size):
+        dx[i] = dy[i] * (y[i] * (one - y[i]))
+
+
+@njit(cache=True, parallel=True)
+def _sigmoid_backward_parallel(dy, y, dx):
+    for run in prange((y.size + _RUN - 1) // _RUN):
+        part = slice(run * _RUN, (run + 1) * _RUN)
+        _sigmoid_backward(dy[part], y[part], dx[part])
 
 
 @_quiet

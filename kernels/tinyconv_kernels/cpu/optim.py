@@ -3,6 +3,10 @@
 NumPy would go over the arrays once per operation. All scalars are converted to the parameter's dtype before the loop: a
 float64 constant would turn every float32 operation into a float64 one. In the compiled function, since a conversion in
 Python takes as long as 200 elements do: a network's many small vectors cost what is called for each of them.
+
+A loop counts from 0 over slices, not from start to stop: Numba lets a negative index count from the end, and where it
+cannot see that there is none, it tests every one, in a loop without vectors. SGD with momentum over 19 million weights
+takes 47 ms so and 17 ms with slices, Adam 67 and 23 ms (one AVX-512 core).
 """
 
 import numpy as np
@@ -33,7 +37,8 @@ def sgd_step(param, grad, velocity, lr, momentum, dampening, weight_decay, neste
 def _sgd(start, stop, param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first):
     real = param.dtype.type
     lr, momentum, share, weight_decay = real(lr), real(momentum), real(share), real(weight_decay)
-    for i in range(start, stop):
+    param, grad, velocity = param[start:stop], grad[start:stop], velocity[start:stop]
+    for i in range(param.size):
         g = grad[i] + weight_decay * param[i]
         if momentum != 0:
             v = g if first else momentum * velocity[i] + share * g
@@ -59,7 +64,8 @@ def alexnet_sgd_step(param, grad, velocity, lr, momentum, weight_decay):
 def _alexnet(start, stop, param, grad, velocity, lr, momentum, decay):
     real = param.dtype.type
     lr, momentum, decay = real(lr), real(momentum), real(decay)
-    for i in range(start, stop):
+    param, grad, velocity = param[start:stop], grad[start:stop], velocity[start:stop]
+    for i in range(param.size):
         v = momentum * velocity[i] - decay * param[i] - lr * grad[i]
         velocity[i] = v
         param[i] += v
@@ -86,7 +92,8 @@ def _adam(start, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrin
     real = param.dtype.type
     beta1, rest1, beta2, rest2, eps = real(beta1), real(rest1), real(beta2), real(rest2), real(eps)
     shrink, decay, rate, correction = real(shrink), real(decay), real(rate), real(correction)
-    for i in range(start, stop):
+    param, grad, m, v = param[start:stop], grad[start:stop], m[start:stop], v[start:stop]
+    for i in range(param.size):
         w = param[i] * shrink
         g = grad[i] + decay * w
         mean = beta1 * m[i] + rest1 * g
@@ -120,7 +127,9 @@ def _rmsprop(
     real = param.dtype.type
     lr, alpha, rest, eps, decay, momentum = real(lr), real(alpha), real(rest), real(eps), real(decay), real(momentum)
     zero = real(0)
-    for i in range(start, stop):
+    param, grad, square_avg = param[start:stop], grad[start:stop], square_avg[start:stop]
+    velocity, grad_avg = velocity[start:stop], grad_avg[start:stop]
+    for i in range(param.size):
         g = grad[i] + decay * param[i]
         square = alpha * square_avg[i] + rest * g * g
         square_avg[i] = square
