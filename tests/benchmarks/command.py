@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> None:
     results: dict[str, Any] = store.load(isa.current()) if write else {"isa": isa.current(), "machine": {}, "parts": {}}
     here = machine.describe()
     print(report.machine(here), end="\n\n")
-    if os.getloadavg()[0] > BUSY:
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY:
         print("the machine is busy with something else: these times will not mean much\n", file=sys.stderr)
     # Without the limit the table of layers has an empty column.
     for name in dict.fromkeys(["limit", *names] if "conv" in names else names):
