@@ -26,6 +26,9 @@ WINDOW = 1 << 17
 TRANSFORMED = 3 << 18
 TRANSFORMED_WEIGHT = 2 << 20
 
+# Called once per convolution, their Python versions need no compiling (under NUMBA_DISABLE_JIT=1 they are no other).
+count_panels, point_stride = (getattr(f, "py_func", f) for f in (count_panels, point_stride))
+
 switches = {"winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}
 
 
@@ -72,7 +75,7 @@ def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace
     places, channels, rows, tap_row, tap_lane, phase_lanes = plan[2:]
     lanes, depth = len(places), channels * rows
     positions = dst.shape[0] * int(plan.axis_h.table[COUNT] * plan.axis_w.table[COUNT])
-    vectors, _ = count_panels.py_func(lanes, dst.itemsize)
+    vectors, _ = count_panels(lanes, dst.itemsize)
     packed = scratch(workspace, groups * depth * vectors * VECTOR_BYTES, dst.dtype)
     pack = flat(weight), packed, groups, lanes, phase_lanes, channels, len(tap_row), strides, tap_row, tap_lane, rows
     threads = _threads(depth * lanes * positions)
@@ -99,7 +102,7 @@ def _run_direct(plan, positions, src, packed, bias, dst, dst_step, groups, relu,
 
 def _blocks(lanes, itemsize, tasks, threads):
     """Shares of the filters, where there are fewer tiles than threads; each share copies the same pixels."""
-    return 1 if tasks >= threads else min(count_panels.py_func(lanes, itemsize)[1], threads)
+    return 1 if tasks >= threads else min(count_panels(lanes, itemsize)[1], threads)
 
 
 def _tile(axis_h, axis_w, channels, positions, threads):
@@ -186,12 +189,12 @@ def _weight_sizes(weight_shape, y_shape, groups):
     """(squares in all, squares at a time; elements from one point to the next of pixels and gradients, of all sums)."""
     K, C, KH, _ = weight_shape
     square, unit = SEEN + 1 - KH, VECTOR_BYTES // 4
-    lanes = count_panels.py_func(K // groups, 4)[0] * unit
+    lanes = count_panels(K // groups, 4)[0] * unit
     channels, rows = -(-C // unit) * unit, -(-C // ROWS) * ROWS
     total = y_shape[0] * -(-y_shape[2] // square) * -(-y_shape[3] // square)
     chunk = max(64, min(1024, TRANSFORMED_WEIGHT // (POINTS * (channels + lanes))))
     chunk = -(-total // (-(-total // chunk) * SQUARES)) * SQUARES
-    by_point = (point_stride.py_func(chunk * width) for width in (channels, lanes))
+    by_point = (point_stride(chunk * width) for width in (channels, lanes))
     return total, chunk, *by_point, POINTS * lanes * rows
 
 
@@ -213,8 +216,8 @@ def _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads):
     total, chunk, by_pixel, by_grad, n_sums = _weight_sizes(dweight.shape, dy.shape, groups)
     cuts = np.cumsum([POINTS * by_pixel, POINTS * by_grad, n_sums])
     pixels, grads, sums = np.split(scratch(workspace, 4 * int(cuts[-1]), x.dtype), cuts[:2])
-    vectors_x, _ = count_panels.py_func(C, 4)
-    vectors, panels = count_panels.py_func(K, 4)
+    vectors_x, _ = count_panels(C, 4)
+    vectors, panels = count_panels(K, 4)
     for group in range(groups):
         for first in range(0, total, chunk):
             count = min(chunk, total - first)
