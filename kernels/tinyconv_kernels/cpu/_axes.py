@@ -50,6 +50,7 @@ def _axis(size, step, phases):
 class Pass(NamedTuple):
     """One pass of a convolution as cpu/_direct.py computes it: positions, and lanes (output channels) at each.
 
+    ``terms`` is the side of a square filter that slides pixel by pixel, else 0: what Winograd's method needs.
     ``places[l]`` is (output channel of its group, first row, first column) of lane l. The packed filters have a row for
     each of ``channels`` and taps: tap e of the filter becomes row ``tap_row[e]`` of ``rows`` (-1: none), and fills
     ``phase_lanes`` lanes from ``tap_lane[e]`` on.
@@ -63,6 +64,13 @@ class Pass(NamedTuple):
     tap_row: np.ndarray
     tap_lane: np.ndarray
     phase_lanes: int
+    terms: int
+
+
+def _terms(axis_h, axis_w):
+    taps = tuple(axis_h.taps)
+    slides = axis_h.table[STEP] == axis_w.table[STEP] == 1
+    return len(taps) if slides and taps == tuple(axis_w.taps) == tuple(range(len(taps))) else 0
 
 
 def _correlation_axis(size, out, kernel, stride, padding, dilation):
@@ -89,7 +97,7 @@ def correlation(channels, lanes, sizes, outs, kernel, stride, padding, dilation)
     places[:, 0] = np.arange(lanes)
     # A filter's channels and taps lie behind one another, in the order of the rows: one long row of taps.
     depth = channels * kernel[0] * kernel[1]
-    return Pass(*axes, places, 1, depth, np.arange(depth), np.zeros(depth, np.int64), lanes)
+    return Pass(*axes, places, 1, depth, np.arange(depth), np.zeros(depth, np.int64), lanes, _terms(*axes))
 
 
 @lru_cache(maxsize=1024)
@@ -103,11 +111,11 @@ def transposed(channels, lanes, unit, sizes, outs, kernel, stride, padding, dila
     choices = []
     for together in (True, False):
         rows, columns = (_transposed_axes(*side, together) for side in sides)
-        choices.append([_transposed_pass(h, w, channels, lanes, kernel) for h in rows for w in columns])
+        choices.append([_transposed_pass(h, w, channels, lanes, kernel, stride) for h in rows for w in columns])
     return min(choices, key=lambda passes: sum(p.rows * -(-len(p.places) // unit) for p in passes))
 
 
-def _transposed_pass(axis_h, axis_w, channels, lanes, kernel):
+def _transposed_pass(axis_h, axis_w, channels, lanes, kernel, stride):
     tap_row, tap_lane = np.full(kernel, -1, np.int64), np.zeros(kernel, np.int64)
     places = []
     for start_h, taps_h in zip(axis_h.starts, axis_h.filter_taps, strict=True):
@@ -118,4 +126,6 @@ def _transposed_pass(axis_h, axis_w, channels, lanes, kernel):
             places += [(lane, start_h, start_w) for lane in range(lanes)]
     rows = len(axis_h.taps) * len(axis_w.taps)
     flat = tap_row.reshape(-1), tap_lane.reshape(-1)
-    return Pass(axis_h, axis_w, np.array(places, np.int64), channels, rows, *flat, lanes)
+    # One phase of several may look like a filter that slides, but its results are no neighbours.
+    terms = _terms(axis_h, axis_w) if stride == (1, 1) else 0
+    return Pass(axis_h, axis_w, np.array(places, np.int64), channels, rows, *flat, lanes, terms)

@@ -9,7 +9,7 @@ import os
 import numpy as np
 from numba import get_num_threads
 
-from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN, STEP
+from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN
 from tinyconv_kernels.cpu._direct import correlate, correlate_weight
 from tinyconv_kernels.cpu._filters import count_panels, pack_filters
 from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES
@@ -51,20 +51,18 @@ def _threads(products):
     return get_num_threads() if worth_threads(products // 128) else 1  # 2**24 products take 0.2 ms
 
 
-def _winograd_terms(plan, channels, lanes, dtype):
-    """Taps along a side if the pass suits Winograd's method, else 0."""
-    h, w = plan.axis_h, plan.axis_w
-    terms = len(h.taps)
-    suits = (
-        switches["winograd"]
-        and dtype == np.float32
-        and terms in (3, 5)
-        and len(h.starts) == len(w.starts) == 1
-        and h.table[STEP] == w.table[STEP] == 1
-        and tuple(h.taps) == tuple(w.taps) == tuple(range(terms))
-        and min(channels, lanes) >= 16
-    )
-    return terms if suits else 0
+def _squares(size, terms):
+    """Squares of outputs that cover (height, width), for ``terms`` x ``terms`` taps."""
+    square = SEEN + 1 - terms
+    return -(-size[0] // square) * -(-size[1] // square)
+
+
+def _suits_winograd(terms, channels, lanes, size, dtype, transforms):
+    """Whether Winograd's method applies and is faster; ``transforms`` are products' worth of work per square."""
+    if not switches["winograd"] or terms not in (3, 5) or dtype != np.float32 or min(channels, lanes) < 16:
+        return False
+    products = POINTS * channels * lanes + transforms
+    return products * _squares(size, terms) < terms**2 * channels * lanes * size[0] * size[1]
 
 
 def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace):
@@ -72,7 +70,7 @@ def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace
 
     ``strides`` are the elements of weight from one group, lane and channel of the plan to the next.
     """
-    places, channels, rows, tap_row, tap_lane, phase_lanes = plan[2:]
+    places, channels, rows, tap_row, tap_lane, phase_lanes = plan[2:8]
     lanes, depth = len(places), channels * rows
     positions = dst.shape[0] * int(plan.axis_h.table[COUNT] * plan.axis_w.table[COUNT])
     vectors, _ = count_panels(lanes, dst.itemsize)
@@ -81,10 +79,10 @@ def run(plan, strides, src, weight, bias, dst, dst_step, groups, relu, workspace
     threads = _threads(depth * lanes * positions)
     share(threads, pack_filters, groups * vectors, *pack)
     bias = flat(dst)[:0] if bias is None else bias
-    # One phase of a strided backward pass may look like a 3x3 convolution, but its results are no neighbours.
-    terms = _winograd_terms(plan, src.shape[1] // groups, lanes, dst.dtype) if max(dst_step) == 1 else 0
-    if terms:
-        _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads)
+    # A channel's pixels are transformed in the time of 700 products, a lane's outputs in that of 500.
+    transforms = 700 * (src.shape[1] // groups) + 500 * lanes
+    if _suits_winograd(plan.terms, src.shape[1] // groups, lanes, dst.shape[2:], dst.dtype, transforms):
+        _run_winograd(plan, src, packed, bias, dst, groups, relu, threads)
     else:
         _run_direct(plan, positions, src, packed, bias, dst, dst_step, groups, relu, threads)
 
@@ -130,8 +128,8 @@ def _square_axes(sizes, lows, square, span):
     )
 
 
-def _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads):
-    channels, square = src.shape[1] // groups, SEEN + 1 - terms
+def _run_winograd(plan, src, packed, bias, dst, groups, relu, threads):
+    channels, square = src.shape[1] // groups, SEEN + 1 - plan.terms
     lows = plan.axis_h.table[LOW], plan.axis_w.table[LOW]
     axes = _square_axes(dst.shape[2:], lows, square, SEEN)
     total = dst.shape[0] * int(axes[0][COUNT] * axes[1][COUNT])
@@ -147,10 +145,9 @@ def _run_winograd(plan, terms, src, packed, bias, dst, groups, relu, threads):
 
 def run_weight(plan, dy, x, dweight, groups, workspace):
     """Compute the gradient of the filters of a forward pass."""
-    terms = _winograd_terms(plan, dweight.shape[1], dy.shape[1] // groups, x.dtype)
     threads = _threads(dy.size * plan.rows)
-    if terms and _weight_suits_winograd(dweight.shape, dy.shape, groups):
-        _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads)
+    if plan.terms and _weight_suits_winograd(dweight.shape, dy.shape, x.dtype, groups):
+        _weight_winograd(plan, dy, x, dweight, groups, workspace, threads)
         return
     chunks, blocks, tile = split_weight(dweight.shape, dy.shape, groups)
     partial = dweight if chunks == 1 else scratch(workspace, chunks * dweight.nbytes, dweight.dtype)
@@ -176,22 +173,23 @@ def split_weight(weight_shape, y_shape, groups):
     return max(1, min(positions // 512, 16 // (groups * blocks))), blocks, max(16, tile)
 
 
-def _weight_suits_winograd(weight_shape, y_shape, groups):
-    """Whether there are enough squares to pay for transforming the sums back, and channels to fill the vectors."""
+def _weight_suits_winograd(weight_shape, y_shape, dtype, groups):
+    """Whether it is faster, and there are enough squares to pay for transforming the sums back."""
     K, C, KH, KW = weight_shape
-    if KH != KW or KH not in (3, 5) or C * (K // groups) < 1024:
+    if KH != KW or KH not in (3, 5):
         return False
-    square = SEEN + 1 - KH
-    return y_shape[0] * -(-y_shape[2] // square) * -(-y_shape[3] // square) >= 100
+    K //= groups
+    enough = y_shape[0] * _squares(y_shape[2:], KH) >= 100
+    return enough and _suits_winograd(KH, C, K, y_shape[2:], dtype, 1000 * (C + K))
 
 
 def _weight_sizes(weight_shape, y_shape, groups):
     """(squares in all, squares at a time; elements from one point to the next of pixels and gradients, of all sums)."""
     K, C, KH, _ = weight_shape
-    square, unit = SEEN + 1 - KH, VECTOR_BYTES // 4
+    unit = VECTOR_BYTES // 4
     lanes = count_panels(K // groups, 4)[0] * unit
     channels, rows = -(-C // unit) * unit, -(-C // ROWS) * ROWS
-    total = y_shape[0] * -(-y_shape[2] // square) * -(-y_shape[3] // square)
+    total = y_shape[0] * _squares(y_shape[2:], KH)
     chunk = max(64, min(1024, TRANSFORMED_WEIGHT // (POINTS * (channels + lanes))))
     chunk = -(-total // (-(-total // chunk) * SQUARES)) * SQUARES
     by_point = (point_stride(chunk * width) for width in (channels, lanes))
@@ -202,14 +200,14 @@ def weight_workspace(weight_shape, y_shape, dtype, groups):
     """Bytes of workspace for run_weight, whichever method it takes."""
     chunks, _, _ = split_weight(weight_shape, y_shape, groups)
     size = chunks * int(np.prod(weight_shape)) * np.dtype(dtype).itemsize if chunks > 1 else 0
-    if dtype == np.float32 and switches["winograd"] and _weight_suits_winograd(weight_shape, y_shape, groups):
+    if _weight_suits_winograd(weight_shape, y_shape, dtype, groups):
         _, _, by_pixel, by_grad, sums = _weight_sizes(weight_shape, y_shape, groups)
         size = max(size, 4 * (POINTS * (by_pixel + by_grad) + sums))
     return size
 
 
-def _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads):
-    C, K, square = dweight.shape[1], dy.shape[1] // groups, SEEN + 1 - terms
+def _weight_winograd(plan, dy, x, dweight, groups, workspace, threads):
+    C, K, square = dweight.shape[1], dy.shape[1] // groups, SEEN + 1 - plan.terms
     lows = plan.axis_h.table[LOW], plan.axis_w.table[LOW]
     axes_x = _square_axes(dy.shape[2:], lows, square, SEEN)
     axes_y = _square_axes(dy.shape[2:], (0, 0), square, square)
@@ -228,4 +226,4 @@ def _weight_winograd(plan, terms, dy, x, dweight, groups, workspace, threads):
             share(threads, transform_squares, tiles * vectors_x, *of_x)
             share(threads, transform_squares, tiles * vectors, *of_dy)
             share(threads, multiply_points, POINTS * panels, *product)
-        share(threads, finish_taps, vectors, terms, sums, C, K, group * K, flat(dweight))
+        share(threads, finish_taps, vectors, plan.terms, sums, C, K, group * K, flat(dweight))
