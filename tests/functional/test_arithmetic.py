@@ -128,3 +128,12 @@ def test_linear_says_what_to_do_with_feature_maps():
         "linear: x must be (..., 48) for a weight of shape (10, 48), got shape (2, 3, 4, 4); "
         "flatten feature maps with x.flatten(1)"
     )
+
+
+def test_linear_gives_its_weight_a_gradient_in_the_weights_layout():
+    """The optimiser and the checkpoint want it so; turning a transposed one round took longer than the product."""
+    x, w, b = (Tensor(numbers(i, *s), requires_grad=True) for i, s in enumerate([(2, 5, 4), (3, 4), (3,)]))
+    tc.nn.functional.linear(x, w, b).sum().backward()
+    assert w.grad.data.flags.c_contiguous and w.grad.data.base is None
+    np.testing.assert_allclose(w.grad.numpy(), np.tile(x.data.sum((0, 1)), (3, 1)))
+    assert b.grad.tolist() == [10, 10, 10]

@@ -159,3 +159,24 @@ def test_statistics_of_an_empty_batch(module):
     mean, var = np.full(3, 77.0), np.full(3, 77.0)
     module.batch_norm_statistics(np.empty((0, 3, 4)), mean, var)
     assert mean.tolist() == var.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("module", [reference, cpu], ids=["reference", "cpu"])
+@pytest.mark.parametrize("first", [1e6, np.inf, np.nan])
+def test_statistics_do_not_hang_on_the_first_pixels(module, first):
+    """The CPU kernel sums differences from the first pixels' mean: an outlier there must cost no digits."""
+    x = np.random.default_rng(0).standard_normal((3, 2, 700)).astype(np.float32)
+    x[0, 0, 0] = first
+    mean, var = np.empty(2, np.float32), np.empty(2, np.float32)
+    module.batch_norm_statistics(x, mean, var)
+    wide = x.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(mean, wide.mean((0, 2)), rtol=1e-6)
+        np.testing.assert_allclose(var, wide.var((0, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("module", [reference, cpu], ids=["reference", "cpu"])
+def test_a_constant_channel_has_no_negative_variance(module):
+    x, mean, var = np.full((3, 1, 301), 0.1, np.float32), np.empty(1, np.float32), np.empty(1, np.float32)
+    module.batch_norm_statistics(x, mean, var)
+    assert 0 <= var[0] < 1e-15

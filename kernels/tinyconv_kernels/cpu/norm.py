@@ -12,7 +12,7 @@ from tinyconv_kernels.cpu._threads import worth_threads
 # Infinities and NaN take their IEEE way without a warning, as in PyTorch.
 _quiet = np.errstate(all="ignore")
 
-_RUN = 256  # elements that batch norm sums in x's dtype before they join a float64 sum
+_START = 256  # elements whose mean is near enough to the channel's
 _TILE = 512  # pixels: 256 channels of a float32 tile are 512 KiB, half of a usual second-level cache
 
 
@@ -131,29 +131,26 @@ def batch_norm_statistics(x, mean, var):
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _statistics(first, last, x, mean, var):
     # One pass: sums of x - shift and of its square, the shift being near the mean, so that their difference keeps its
-    # digits. They are float64, but run by run in x's dtype, which has twice the lanes: 8 x 256 x 56 x 56 takes 1.9 ms,
-    # in float64 throughout 3 ms, and as two passes, the mean first, 4 ms (one AVX-512 core).
+    # digits: 8 x 256 x 56 x 56 takes 3 ms, as two passes, the mean first, 4 ms (one AVX-512 core). The sums are float64:
+    # float32 runs of 256 would take 1.9 ms, but LLVM orders them otherwise in the parallel version, and it showed.
     N, _, M = x.shape
     zero = x.dtype.type(0)
     count = np.float64(max(1, N * M))
     for c in range(first, last):
         shift, total, squares = zero, 0.0, 0.0
         if N * M > 0:
-            start = x[0, c, : min(M, _RUN)]
+            start = x[0, c, : min(M, _START)]
             for m in range(start.size):
                 total += start[m]
             shift = x.dtype.type(total / start.size)
             shift = shift if np.isfinite(shift) else zero  # the mean is then infinite or NaN, as it should be
             total = 0.0
         for n in range(N):
-            for a in range(0, M, _RUN):
-                run = x[n, c, a : min(M, a + _RUN)]
-                part, part_squares = zero, zero
-                for m in range(run.size):
-                    part += run[m] - shift
-                    part_squares += (run[m] - shift) * (run[m] - shift)
-                total += part
-                squares += part_squares
+            row = x[n, c]
+            for m in range(M):
+                off = np.float64(row[m]) - shift
+                total += off
+                squares += off * off
         spread = (squares - total * (total / count)) / count
         mean[c], var[c] = shift + total / count, 0.0 if spread < 0 else spread  # rounding; a NaN stays
 
@@ -214,14 +211,10 @@ def _bn_backward(first, last, dy, x, mean, invstd, factor, dx, sum_dy_xhat, sum_
         centre, slope = mean[c], factor[c]
         total, moment = 0.0, 0.0
         for n in range(N):
-            for a in range(0, M, _RUN):
-                row, g = x[n, c, a : min(M, a + _RUN)], dy[n, c, a : min(M, a + _RUN)]
-                part, part_moment = real(0), real(0)
-                for m in range(row.size):
-                    part += g[m]
-                    part_moment += g[m] * (row[m] - centre)
-                total += part
-                moment += part_moment
+            row, g = x[n, c], dy[n, c]
+            for m in range(M):
+                total += g[m]
+                moment += np.float64(g[m]) * (row[m] - centre)
         sum_dy[c] = total
         sum_dy_xhat[c] = moment * invstd[c]
         if not want_dx:
