@@ -4,9 +4,10 @@ import numba
 import numpy as np
 import pytest
 
+from convolution_tools import arrays, three_passes, y_shape
 from tinyconv_kernels.cpu import _schedule
 from tinyconv_kernels.cpu import conv as cpu
-from tinyconv_kernels.geometry import output_size, transposed_size
+from tinyconv_kernels.geometry import transposed_size
 from tinyconv_kernels.reference import conv as reference
 
 DTYPES = [np.float32, np.float64]
@@ -34,6 +35,9 @@ GEOMETRIES = {
     "taps far outside": ((1, 2, 3, 2), 3, (3, 3), (1, 1), (40, 31), (40, 30), 1),
     "taps far outside, stride": ((1, 2, 5, 4), 2, (3, 2), (3, 2), (40, 20), (40, 39), 1),
     "stride far over the image": ((1, 2, 2, 3), 3, (1, 2), (70000, 90000), (0, 1), (1, 1), 1),
+    # one phase of the gradient of the input is a convolution with stride 1 and 3x3 taps, whose results lie apart
+    "3x3 phases": ((1, 17, 6, 7), 16, (5, 5), (2, 2), (2, 2), (1, 1), 1),
+    "3x3 phase, dilated": ((1, 16, 7, 6), 16, (3, 3), (3, 3), (2, 1), (3, 3), 1),
     "empty batch": ((0, 2, 5, 5), 3, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     # larger than one tile, one block of channels, one block of filters
     "several tiles": ((2, 3, 18, 17), 50, (3, 3), (1, 1), (1, 1), (1, 1), 1),
@@ -43,47 +47,6 @@ GEOMETRIES = {
 }
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES.keys())
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
-
-
-def y_shape(shape, filters, kernel, stride, padding, dilation, groups):
-    sides = zip(shape[2:], kernel, stride, padding, dilation, strict=True)
-    return (shape[0], filters, *(output_size(*side) for side in sides))
-
-
-def arrays(geometry, dtype, seed=0):
-    """x, weight, bias and dy of a convolution."""
-    shape, K, kernel, *_, groups = geometry
-    rng = np.random.default_rng(seed)
-    shapes = shape, (K, shape[1] // groups, *kernel), (K,), y_shape(*geometry)
-    return [rng.standard_normal(s).astype(dtype) for s in shapes]
-
-
-def run(module, name, first, second, out_shape, geometry, *, x, weight, y):
-    """Call a kernel with a workspace of exactly the size it asks for, into an output filled with rubbish."""
-    out = np.full(out_shape, 77, first.dtype)
-    groups = geometry[-1]
-    size = getattr(module, name + "_workspace")(x, weight, y, first.dtype, groups)
-    workspace = np.full(size + 64, 0xAA, np.uint8) if size else None
-    arguments = [first, second, out, *geometry[3:7]]
-    if name.endswith("forward"):
-        arguments.insert(2, None)
-    if name == "conv2d_forward":
-        arguments.append(None)
-    getattr(module, name)(*arguments, None if workspace is None else workspace[:size])
-    assert workspace is None or (workspace[size:] == 0xAA).all(), f"{name} wrote behind its workspace"
-    return out
-
-
-def three_passes(module, x, weight, dy, geometry, kind="conv2d"):
-    """Forward, input gradient, weight gradient; for conv_transpose2d, x and dy change their roles."""
-    if kind == "conv_transpose2d":
-        x, dy = dy, x
-    shapes = {"x": x.shape, "weight": weight.shape, "y": dy.shape}
-    return [
-        run(module, kind + "_forward", x, weight, dy.shape, geometry, **shapes),
-        run(module, kind + "_backward_input", dy, weight, x.shape, geometry, **shapes),
-        run(module, kind + "_backward_weight", dy, x, weight.shape, geometry, **shapes),
-    ]
 
 
 def assert_close(got, want, dtype):
