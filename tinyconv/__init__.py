@@ -91,6 +91,7 @@ from tinyconv.functional import (
 from tinyconv.gradcheck import GradientError, gradcheck
 from tinyconv.lesson import lesson_step
 from tinyconv.random import manual_seed
+from tinyconv.settings import get_num_threads, set_num_threads, use_winograd
 from tinyconv.summary import summary
 from tinyconv.train import fit
 

@@ -4,8 +4,6 @@ The direct method (cpu/_direct.py) does everything. Winograd's (cpu/_winograd.py
 3x3 or 5x5, and enough channels to fill vectors; measured there, it takes 0.4 to 0.9 of the direct method's time.
 """
 
-import os
-
 import numpy as np
 from numba import get_num_threads
 
@@ -17,6 +15,7 @@ from tinyconv_kernels.cpu._share import share
 from tinyconv_kernels.cpu._threads import worth_threads
 from tinyconv_kernels.cpu._winograd import POINTS, SEEN, point_stride, winograd
 from tinyconv_kernels.cpu._winograd_weight import SQUARES, finish_taps, multiply_points, transform_squares
+from tinyconv_kernels.switches import switches
 
 # A tile has at most TILE positions, fewer if the pixels they see, of all channels, are more than WINDOW elements: the
 # second-level cache holds them.
@@ -28,8 +27,6 @@ TRANSFORMED_WEIGHT = 2 << 20
 
 # Called once per convolution, their Python versions need no compiling (under NUMBA_DISABLE_JIT=1 they are no other).
 count_panels, point_stride = (getattr(f, "py_func", f) for f in (count_panels, point_stride))
-
-switches = {"winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}
 
 
 def scratch(workspace, size, dtype):

@@ -32,7 +32,7 @@ from tinyconv_kernels.geometry import output_size
 
 def conv2d_forward(x, weight, bias, y, stride, padding, dilation, groups, activation, workspace):
     """One task owns some filters at one tile of output positions. Writes y."""
-    x, weight, y = _as_rows(x, weight, y, stride, padding)
+    x, weight, y = _simplified(x, weight, y, stride, padding)
     K, C, KH, KW = weight.shape
     plan = correlation(C, K // groups, x.shape[2:], y.shape[2:], (KH, KW), stride, padding, dilation)
     strides = K // groups * C * KH * KW, C * KH * KW, 1
@@ -46,7 +46,7 @@ def conv2d_backward_input(dy, weight, dx, stride, padding, dilation, groups, wor
 
 def conv2d_backward_weight(dy, x, dweight, stride, padding, dilation, groups, workspace):
     """One task owns some input channels of one group's filters, for one share of the positions. Writes dweight."""
-    x, weight, dy = _as_rows(x, dweight, dy, stride, padding)
+    x, weight, dy = _simplified(x, dweight, dy, stride, padding)
     K, C, KH, KW = weight.shape
     plan = correlation(C, K // groups, x.shape[2:], dy.shape[2:], (KH, KW), stride, padding, dilation)
     _schedule.run_weight(plan, dy, x, weight, groups, workspace)
@@ -131,16 +131,22 @@ def _output(x, kernel, stride, padding, dilation):
     return OH, OW
 
 
-def _as_rows(x, weight, y, stride, padding):
-    """View a 1x1 convolution without stride or padding as one over images of a single row: longer runs to copy."""
-    if weight.shape[2:] != (1, 1) or stride != (1, 1) or padding != (0, 0):
-        return x, weight, y
+def _simplified(x, weight, y, stride, padding):
+    """View a convolution that is a matrix product as one of 1x1 filters over images of a single row.
+
+    That are 1x1 filters at every pixel, and filters as large as the image.
+    """
     (N, C, H, W), K = x.shape, y.shape[1]
-    return x.reshape(N, C, 1, H * W), weight, y.reshape(N, K, 1, H * W)
+    if weight.shape[2:] == (1, 1) and stride == (1, 1) and padding == (0, 0):
+        return x.reshape(N, C, 1, H * W), weight, y.reshape(N, K, 1, H * W)
+    if weight.shape[2:] == (H, W) and padding == (0, 0):
+        return x.reshape(N, C * H * W, 1, 1), weight.reshape(len(weight), -1, 1, 1), y
+    return x, weight, y
 
 
 def _transposed(src, weight, bias, dst, stride, padding, dilation, groups, workspace):
     """dst[n, c, h, w] = bias[c] + sum of src[n, k, oh, ow] * weight[k, c, i, j]: tap (i, j) of (oh, ow) is (h, w)."""
+    dst, weight, src = _simplified(dst, weight, src, stride, padding)
     K, C, KH, KW = weight.shape
     unit, sizes, outs = VECTOR_BYTES // dst.itemsize, src.shape[2:], dst.shape[2:]
     strides = K // groups * C * KH * KW, KH * KW, C * KH * KW

@@ -1,0 +1,50 @@
+"""How many cores kernels use, and which methods: the two knobs of speed. Neither changes what is computed."""
+
+from __future__ import annotations
+
+import numba
+from threadpoolctl import threadpool_limits
+
+from tinyconv_kernels.switches import switches
+
+
+def get_num_threads() -> int:
+    """Return how many threads a kernel called from this thread uses."""
+    return int(numba.get_num_threads())
+
+
+def set_num_threads(count: int) -> None:
+    """Let kernels, and the BLAS behind matrix products, use ``count`` threads: 1 up to the number of cores.
+
+    All results are the same for any count, bit by bit, but those of BLAS (linear layers, ``matmul``). At the start it
+    is all cores, or what the environment says: NUMBA_NUM_THREADS, and OPENBLAS_NUM_THREADS or its like.
+
+    Raises
+    ------
+    ValueError
+        ``count`` is no whole number from 1 to the number of cores.
+    """
+    cores = int(numba.config.NUMBA_NUM_THREADS)
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= cores:
+        raise ValueError(f"set_num_threads: count must be a whole number from 1 to {cores} (cores), got {count!r}")
+    numba.set_num_threads(count)
+    threadpool_limits(count, user_api="blas")
+
+
+class use_winograd:  # noqa: N801  (a function that can also be used with `with`, as torch.set_grad_enabled)
+    """Allow or forbid Winograd's method for 3x3 and 5x5 convolutions in float32 (Lavin & Gray 2016).
+
+    It takes a quarter of the multiplications (3x3) and about half of the time, and its results have relative errors of
+    about 1e-5 instead of 1e-6; both train to the same accuracy. ``use_winograd(False)`` forbids it from now on, ``with
+    use_winograd(False):`` inside the block; the environment variable ``TINYCONV_WINOGRAD=0`` from the start.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = switches["winograd"]
+        switches["winograd"] = bool(enabled)
+
+    def __enter__(self) -> use_winograd:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        switches["winograd"] = self._before
