@@ -35,7 +35,7 @@ def test_one_thread_is_one_for_kernels_and_blas(same_threads_afterwards):
 @pytest.mark.parametrize("count", [0, -1, 1.0, "2", True, numba.config.NUMBA_NUM_THREADS + 1])
 def test_a_wrong_number_of_threads(count):
     with pytest.raises(
-        ValueError, match=r"^set_num_threads: count must be a whole number from 1 to \d+ \(cores\), got"
+        ValueError, match=r"^set_num_threads: count must be .* from 1 to \d+ \(cores\), got"
     ):
         tinyconv.set_num_threads(count)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 from threadpoolctl import threadpool_limits
 
-from tinyconv_kernels.switches import switches
+from tinyconv_kernels import switches as kernels
 
 
 def get_num_threads() -> int:
     """Return how many threads a kernel called from this thread uses."""
-    return int(numba.get_num_threads())
+    return int(kernels.get_num_threads())
 
 
 def set_num_threads(count: int) -> None:
@@ -24,10 +23,10 @@ def set_num_threads(count: int) -> None:
     ValueError
         ``count`` is no whole number from 1 to the number of cores.
     """
-    cores = int(numba.config.NUMBA_NUM_THREADS)
+    cores = kernels.cores()
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= cores:
         raise ValueError(f"set_num_threads: count must be a whole number from 1 to {cores} (cores), got {count!r}")
-    numba.set_num_threads(count)
+    kernels.set_num_threads(count)
     threadpool_limits(count, user_api="blas")
 
 
@@ -40,11 +39,11 @@ class use_winograd:  # noqa: N801  (a function that can also be used with `with`
     """
 
     def __init__(self, enabled: bool) -> None:
-        self._before = switches["winograd"]
-        switches["winograd"] = bool(enabled)
+        self._before = kernels.switches["winograd"]
+        kernels.switches["winograd"] = bool(enabled)
 
     def __enter__(self) -> use_winograd:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        switches["winograd"] = self._before
+        kernels.switches["winograd"] = self._before

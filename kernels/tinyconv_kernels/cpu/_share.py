@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 # Parts per thread: with more than one, a thread that another program slowed down leaves parts to the others.
 PARTS = 3
 
-_pools = {}
+_pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # the threads stay behind in the parent
 
 
