@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from threadpoolctl import threadpool_limits
-
 from tinyconv_kernels import switches as kernels
 
 
@@ -27,6 +25,8 @@ def set_num_threads(count: int) -> None:
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= cores:
         raise ValueError(f"set_num_threads: count must be a whole number from 1 to {cores} (cores), got {count!r}")
     kernels.set_num_threads(count)
+    from threadpoolctl import threadpool_limits  # here: it is slow to import
+
     threadpool_limits(count, user_api="blas")
 
 
