@@ -131,7 +131,7 @@ def batch_norm_statistics(x, mean, var):
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _statistics(first, last, x, mean, var):
     # One pass: sums of x - shift and of its square, the shift being near the mean, so that their difference keeps its
-    # digits: 8 x 256 x 56 x 56 takes 3 ms, as two passes, the mean first, 4 ms (one AVX-512 core). The sums are float64:
+    # digits: 8 x 256 x 56 x 56 takes 3 ms, as two passes, the mean first, 4 ms (one AVX-512 core). Sums are float64:
     # float32 runs of 256 would take 1.9 ms, but LLVM orders them otherwise in the parallel version, and it showed.
     N, _, M = x.shape
     zero = x.dtype.type(0)
