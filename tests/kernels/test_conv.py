@@ -84,6 +84,10 @@ def test_bias_and_relu(geometry):
         cpu.conv2d_forward(x, weight, bias, y, *geometry[3:7], activation, None)
         reference.conv2d_forward(x, weight, bias, want, *geometry[3:7], activation, None)
         assert_close(y, want, np.float64)
+    channel_bias, got, want = np.random.default_rng(3).standard_normal(x.shape[1]), np.empty_like(x), np.empty_like(x)
+    for module, out in ((cpu, got), (reference, want)):
+        module.conv_transpose2d_forward(y, weight, channel_bias, out, *geometry[3:7], None)
+    assert_close(got, want, np.float64)
     got, want = np.empty_like(bias), np.empty_like(bias)
     cpu.conv2d_backward_bias(y, got)
     reference.conv2d_backward_bias(y, want)

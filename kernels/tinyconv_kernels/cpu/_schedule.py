@@ -31,6 +31,7 @@ count_panels, point_stride = (getattr(f, "py_func", f) for f in (count_panels, p
 
 def scratch(workspace, size, dtype):
     """``size`` bytes of the workspace; of fresh memory when a kernel is called by hand without one."""
+    assert workspace is None or workspace.size >= size, f"a workspace of {workspace.size} bytes, {size} are needed"
     return (np.empty(size, np.uint8) if workspace is None else workspace[:size]).view(dtype)
 
 
