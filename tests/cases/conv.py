@@ -34,6 +34,13 @@ def _quiet_conv2d(*arguments: Any, **kwargs: Any) -> Any:
         return torch.nn.functional.conv2d(*arguments, **kwargs)
 
 
+def _conv2d_relu(*arguments: Any, activation: str, **kwargs: Any) -> Any:
+    """PyTorch has no fused activation."""
+    import torch
+
+    return torch.relu(torch.nn.functional.conv2d(*arguments, **kwargs))
+
+
 CASES = [
     *[Case("conv2d", (_IMAGE, _WEIGHT, _BIAS), k) for k in _GEOMETRIES],
     *[Case("conv2d", (_IMAGE, (3, 4, 3, 2), (3,)), k, note="non-square") for k in _NON_SQUARE],
@@ -43,6 +50,8 @@ CASES = [
     *[Case("conv2d", (_IMAGE, (4, 1, 3, 3), (4,)), {**k, "groups": 4}, note="depthwise") for k in _GEOMETRIES[:4]],
     Case("conv2d", (_IMAGE, (8, 1, 3, 2), (8,)), {"groups": 4, "padding": 1}, note="two filters per channel"),
     Case("conv2d", (_IMAGE, _WEIGHT), {"padding": 1}, note="no bias"),
+    Case("conv2d", (_IMAGE, _WEIGHT, _BIAS), {"padding": 1, "activation": "relu"}, torch=_conv2d_relu),
+    Case("conv2d", (_IMAGE, (6, 2, 3, 3)), {"stride": 2, "groups": 2, "activation": "relu"}, torch=_conv2d_relu),
     Case("conv2d", (_IMAGE, (5, 4, 1, 1), (5,)), note="1x1"),
     Case("conv2d", (_IMAGE, (5, 4, 1, 1), (5,)), {"stride": 2}, note="1x1"),
     Case("conv2d", (_IMAGE, (5, 4, 1, 1), (5,)), {"padding": 1}, note="1x1"),

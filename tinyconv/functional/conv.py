@@ -40,7 +40,7 @@ class _Filters(Function):
 
     @classmethod
     def _backward(cls, ctx: Any, dy: Any) -> Any:
-        (x, weight), dy = ctx.saved, device.contiguous(dy)
+        (x, weight), dy = ctx.saved[:2], device.contiguous(dy)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
             dx = device.empty(dy, ctx.shapes[0])
@@ -60,12 +60,22 @@ class Conv2d(_Filters):
     kernel = "conv2d"
 
     @staticmethod
-    def forward(ctx: Any, x: Any, weight: Any, bias: Any, out: tuple[int, ...], rule: tuple) -> Any:
-        return Conv2d._forward(ctx, x, weight, bias, out, rule, None)  # None: no activation
+    def forward(
+        ctx: Any, x: Any, weight: Any, bias: Any, out: tuple[int, ...], rule: tuple, activation: str | None
+    ) -> Any:
+        y = Conv2d._forward(ctx, x, weight, bias, out, rule, activation)
+        if activation:
+            ctx.save(*ctx.saved, y)  # where the ReLU let the gradient through is seen in its result
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
-        return Conv2d._backward(ctx, dy)
+        if len(ctx.saved) == 3:
+            dy, y = device.contiguous(dy), ctx.saved[2]
+            dz = device.empty(dy, dy.shape)
+            device.kernels_for(dy).elementwise.relu_backward(dy, y, dz)
+            dy = dz
+        return *Conv2d._backward(ctx, dy), None
 
 
 class ConvTranspose2d(_Filters):
@@ -126,6 +136,8 @@ def conv2d(
     padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    *,
+    activation: str | None = None,
 ) -> Tensor:
     """Slide K filters over the image: an output is the sum of a filter times the patch under it (LeCun 1998, sec. II).
 
@@ -142,6 +154,9 @@ def conv2d(
         In pixels, (height, width). ``padding`` may be "valid" (none) or "same" (as much as keeps the size; stride 1).
     groups : int
         Filter k sees only the channels of its own group (Krizhevsky 2012, sec. 3.5); C for one filter per channel.
+    activation : str, optional
+        "relu": y is max(y, 0), computed while y is written: one pass over memory less than ``relu(conv2d(...))``, and
+        one array. PyTorch has no such argument.
 
     Returns
     -------
@@ -163,7 +178,10 @@ def conv2d(
         x, padding = _named_padding(op, x, padding, weight.shape[2:], stride, dilation)
     padding = errors.pair(op, "padding", padding)
     out = errors.check_window(op, x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    return unbatched(Conv2d.apply(x, weight, bias, (weight.shape[0], *out), (stride, padding, dilation, groups)))
+    if activation is not None:
+        errors.check_choice(op, "activation", activation, ("relu",))
+    rule = stride, padding, dilation, groups
+    return unbatched(Conv2d.apply(x, weight, bias, (weight.shape[0], *out), rule, activation))
 
 
 def _named_padding(
