@@ -146,10 +146,9 @@ def _simplified(x, weight, y, stride, padding):
 
 def _transposed(src, weight, bias, dst, stride, padding, dilation, groups, workspace):
     """dst[n, c, h, w] = bias[c] + sum of src[n, k, oh, ow] * weight[k, c, i, j]: tap (i, j) of (oh, ow) is (h, w)."""
-    channels = dst.shape[1]
     dst, weight, src = _simplified(dst, weight, src, stride, padding)
     if bias is not None:
-        bias = np.repeat(bias, dst.shape[1] // channels)
+        bias = np.repeat(bias, dst.shape[1] // bias.size)  # of each pixel, where a pixel is a channel now
     K, C, KH, KW = weight.shape
     unit, sizes, outs = VECTOR_BYTES // dst.itemsize, src.shape[2:], dst.shape[2:]
     strides = K // groups * C * KH * KW, KH * KW, C * KH * KW
