@@ -15,7 +15,7 @@ from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._axes import COUNT, PITCH
 from tinyconv_kernels.cpu._filters import count_panels, find_panel
-from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES, VECTORS, copy_row, outer_tile, transpose_block
+from tinyconv_kernels.cpu._micro import ROWS, SHORT, VECTOR_BYTES, VECTORS, copy_row, outer_tile, transpose_block
 from tinyconv_kernels.cpu._window import (
     COLUMN,
     IMAGE,
@@ -28,9 +28,6 @@ from tinyconv_kernels.cpu._window import (
     find_runs,
     find_slots,
 )
-
-# A panel of filters is multiplied DEPTH rows at a time: 48 KiB, which the first two cache levels hold.
-DEPTH = 256
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -84,11 +81,11 @@ def correlate(
             base = (group * vectors + begin_vector) * unit * depth
             if depth == 0:
                 sums[:] = 0
-            for d in range(0, depth, DEPTH):
+            for d in range(0, depth, SHORT):
                 for q in range(0, count, ROWS):
                     outer_tile(
                         window, slots, u64(q), columns, u64(d), packed, u64(base + d * width), u64(width),
-                        sums, u64(q * width), u64(width), u64(min(DEPTH, depth - d)), u64(wide), d > 0,
+                        sums, u64(q * width), u64(width), u64(min(SHORT, depth - d)), u64(wide), d > 0,
                     )  # fmt: skip
             for vector in range(wide):
                 for q in range(0, count, unit):

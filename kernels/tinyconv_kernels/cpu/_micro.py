@@ -32,6 +32,9 @@ def _vector_unit():
 VECTOR_BYTES, REGISTERS = _vector_unit()
 # A tile must fit in the registers beside its operands, and be large enough to hide a multiply-add's latency.
 ROWS, VECTORS = (8, 3) if REGISTERS == 32 else (4, 3)
+# A long sum is made of sums of so many products: their rounding errors are a fifth of one running sum's at a depth of
+# 4608, as small as PyTorch's. A panel of so many rows (24 KiB) also stays in the first-level cache.
+SHORT = 128
 
 _i32, _i64 = ir.IntType(32), ir.IntType(64)
 
@@ -135,9 +138,6 @@ def _outer_tile(
                 in_c = [builder.add(builder.mul(c_stride, _i64(r)), _i64(v * emit.lanes)) for r, v, _ in tile]
                 for _, _, register in tile:
                     builder.store(ir.Constant(emit.vector, [0.0] * emit.lanes), register)
-                with builder.if_then(accumulate):
-                    for at, (_, _, register) in zip(in_c, tile, strict=True):
-                        builder.store(emit.load(c, at), register)
                 with cgutils.for_range(builder, depth, intp=_i64) as loop:
                     row = builder.gep(b, [builder.mul(loop.index, b_stride)])
                     columns = [emit.load(row, _i64(v * emit.lanes)) for v in range(width)]
@@ -146,6 +146,10 @@ def _outer_tile(
                         scalar = emit.broadcast(a_rows[r], column)
                         for v in range(width):
                             emit.multiply_add(scalar, columns[v], registers[r * width + v])
+                # Added at the end, not the sum to begin with: the partial sums stay small, and round less (SHORT).
+                with builder.if_then(accumulate):
+                    for at, (_, _, register) in zip(in_c, tile, strict=True):
+                        builder.store(builder.fadd(builder.load(register), emit.load(c, at)), register)
                 for at, (_, _, register) in zip(in_c, tile, strict=True):
                     emit.store(builder.load(register), c, at)
         return context.get_dummy_value()

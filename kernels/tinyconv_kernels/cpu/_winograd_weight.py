@@ -11,7 +11,7 @@ from numba import njit
 from numba import uint64 as u64
 
 from tinyconv_kernels.cpu._filters import count_panels, find_panel
-from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES, copy_row, outer_tile, transpose_block
+from tinyconv_kernels.cpu._micro import ROWS, SHORT, VECTOR_BYTES, copy_row, outer_tile, transpose_block
 from tinyconv_kernels.cpu._transforms import transform_output
 from tinyconv_kernels.cpu._window import channel_stride, find_slots
 from tinyconv_kernels.cpu._winograd import SEEN, gather_squares
@@ -67,13 +67,14 @@ def multiply_points(first_task, last_task, pixels, grads, sums, by_pixel, by_gra
         width = wide * unit
         for c in range(rows):
             channels[c] = point * by_pixel + min(c, C - 1)
-        for c in range(0, C, ROWS):
-            outer_tile(
-                pixels, channels, u64(c), squares, u64(0),
-                grads, u64(point * by_grad + begin_vector * unit * count), u64(width),
-                sums, u64((point * vectors + begin_vector) * unit * rows + c * width), u64(width),
-                u64(count), u64(wide), accumulate,
-            )  # fmt: skip
+        for s in range(0, count, SHORT):
+            for c in range(0, C, ROWS):
+                outer_tile(
+                    pixels, channels, u64(c), squares, u64(s),
+                    grads, u64(point * by_grad + begin_vector * unit * count + s * width), u64(width),
+                    sums, u64((point * vectors + begin_vector) * unit * rows + c * width), u64(width),
+                    u64(min(SHORT, count - s)), u64(wide), accumulate or s > 0,
+                )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
