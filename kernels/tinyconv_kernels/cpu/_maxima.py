@@ -77,9 +77,7 @@ def row_any(plane, rows, oh, window, best, at):
             if left < right:
                 start = left * SW + shift
                 values, base = plane[h, start:], h * W + start
-                if SW == 1:
-                    _row_tap(values, base, 1, best[left:right], at[left:right])
-                elif SW == 2:
+                if SW == 2:  # the one stride worth a loop of its own: a constant lets LLVM use vectors
                     _row_tap(values, base, 2, best[left:right], at[left:right])
                 else:
                     _row_tap(values, base, SW, best[left:right], at[left:right])

@@ -160,9 +160,12 @@ def _losses(log_prob, target, weight, loss, ignore_index, smoothing):
             loss[n, m] = total
 
 
+@_quiet
 def cross_entropy_backward(dloss, log_prob, target, weight, dx, ignore_index, label_smoothing):
     """Writes dx_k = dloss (p_k sum q - q_k), 0 where the target is ignored."""
     weight = dx.reshape(-1)[:0] if weight is None else weight
+    if dx.shape[2] != 1:
+        np.exp(log_prob, out=dx)  # a second loop with an exponential would compile for a second
     _cross_entropy_backward(dloss, log_prob, target, weight, dx, ignore_index, float(label_smoothing))
 
 
@@ -187,9 +190,8 @@ def _cross_entropy_backward(dloss, log_prob, target, weight, dx, ignore_index, s
                 out[k] = whole * exp_negative(log_p[k]) - part * spread[k]
         else:
             for k in range(K):
-                log_p, out = log_prob[n, k], dx[n, k]
                 for m in range(M):
-                    out[m] = factor[m] * exp_negative(log_p[m]) - dloss[n, m] * spread[k]
+                    dx[n, k, m] = factor[m] * dx[n, k, m] - dloss[n, m] * spread[k]
         for m in range(M):
             t = target[n, m]
             if t != ignore_index:
