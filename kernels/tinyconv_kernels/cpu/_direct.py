@@ -113,11 +113,12 @@ def correlate(
 @njit(cache=True, nogil=True, error_model="numpy")
 def correlate_weight(
     first_task, last_task, dy, x, partial, y_shape, x_shape, axis_h, axis_w, taps_h, taps_w, groups, chunks, blocks,
-    tile,
+    tile, exchanged,
 ):  # fmt: skip
     """A task is (share of the positions, group, block of input channels). Writes partial[share, k, c, tap] of them.
 
-    It is the sum over positions of window[c, slot(position) + taps[t]] * dy[position, k], vectors being filters.
+    It is the sum over positions of window[c, slot(position) + taps[t]] * dy[position, k], vectors being filters. With
+    1x1 filters x and dy may be ``exchanged``, to transpose the smaller one: then it writes partial[share, c, k].
     """
     N, K, OH, OW = y_shape
     lanes, C, taps = K // groups, x_shape[1] // groups, taps_h.size * taps_w.size
@@ -196,6 +197,12 @@ def correlate_weight(
             width = wide * unit
             for vector in range(wide):
                 l0 = (begin_vector + vector) * unit
+                if exchanged:
+                    for r in range(depth):
+                        at = begin_vector * unit * rows + r * width + vector * unit
+                        d = ((chunk * groups + group) * C + c0 + r) * lanes + l0
+                        copy_row(sums, u64(at), partial, u64(d), u64(min(unit, lanes - l0)), zero, lowest)
+                    continue
                 for r0 in range(0, depth, unit):
                     at = begin_vector * unit * rows + r0 * width + vector * unit
                     transpose_block(sums, u64(at), u64(width), turned, u64(0), u64(unit))

@@ -147,28 +147,40 @@ def run_weight(plan, dy, x, dweight, groups, workspace):
     if plan.terms and _weight_suits_winograd(dweight.shape, dy.shape, x.dtype, groups):
         _weight_winograd(plan, dy, x, dweight, groups, workspace, threads)
         return
-    chunks, blocks, tile = split_weight(dweight.shape, dy.shape, groups)
+    chunks, tile = split_weight(dweight.shape, dy.shape, groups)
+    # A block transposes dy again, which costs as much as about 30 of its rows, and changes no sum.
+    blocks = 1 if threads == 1 else min(x.shape[1] // groups, -(-2 * threads // (groups * chunks)))
     partial = dweight if chunks == 1 else scratch(workspace, chunks * dweight.nbytes, dweight.dtype)
+    exchanged = _exchanged(dweight.shape) and x.shape[2:] == dy.shape[2:]
+    if exchanged:
+        dy, x = x, dy
     axes = plan.axis_h.table, plan.axis_w.table, plan.axis_h.taps, plan.axis_w.taps
-    arguments = flat(dy), flat(x), flat(partial), dy.shape, x.shape, *axes, groups, chunks, blocks, tile
-    tasks = chunks * groups * blocks
-    share(threads, correlate_weight, tasks, *arguments)
+    arguments = flat(dy), flat(x), flat(partial), dy.shape, x.shape, *axes, groups, chunks, blocks, tile, exchanged
+    share(threads, correlate_weight, chunks * groups * blocks, *arguments)
     if chunks > 1:
         np.add.reduce(partial.reshape(chunks, *dweight.shape), axis=0, out=dweight)
 
 
-def split_weight(weight_shape, y_shape, groups):
-    """(shares of the positions, blocks of input channels, positions per tile): about 16 tasks, from the shapes alone.
+def _exchanged(weight_shape):
+    """Whether there are fewer pixels than gradients to transpose: only 1x1 filters can choose."""
+    K, C, KH, KW = weight_shape
+    return KH == KW == 1 and K > C
 
-    Each block transposes dy again, which costs as much as about 10 of its rows; each share has sums of its own, to be
-    added up, which cost as much as about 100 positions.
+
+def split_weight(weight_shape, y_shape, groups):
+    """(shares of the positions, positions per tile), from the shapes alone: bits must not depend on threads.
+
+    A share has sums of its own, to be added up, which costs as much as about 80 positions; without shares, four threads
+    would need four blocks of channels.
     """
     K, C, KH, KW = weight_shape
-    N, _, OH, OW = y_shape
-    positions = N * OH * OW
-    blocks = -(-C // -(-C // max(1, min(C, 16, C * KH * KW // 192))))
-    tile = min(max(64, (1 << 16) * groups // K // 16 * 16), 512, -(-positions // 16) * 16)
-    return max(1, min(positions // 512, 16 // (groups * blocks))), blocks, max(16, tile)
+    positions = y_shape[0] * y_shape[2] * y_shape[3]
+    shares = [n for n in (1, 2, 4, 8, 16) if n == 1 or positions // n >= 256]
+    rows = C * KH * KW
+    costs = {n: 80 * n / max(1, positions) + 30 * -(-4 // (n * groups)) / rows for n in shares}
+    chunks = min(costs, key=lambda n: costs[n])
+    tile = min(max(128, (1 << 16) * groups // K // 16 * 16), 512, -(-positions // 16) * 16)
+    return chunks, max(16, tile)
 
 
 def _weight_suits_winograd(weight_shape, y_shape, dtype, groups):
@@ -196,7 +208,7 @@ def _weight_sizes(weight_shape, y_shape, groups):
 
 def weight_workspace(weight_shape, y_shape, dtype, groups):
     """Bytes of workspace for run_weight, whichever method it takes."""
-    chunks, _, _ = split_weight(weight_shape, y_shape, groups)
+    chunks, _ = split_weight(weight_shape, y_shape, groups)
     size = chunks * int(np.prod(weight_shape)) * np.dtype(dtype).itemsize if chunks > 1 else 0
     if _weight_suits_winograd(weight_shape, y_shape, dtype, groups):
         _, _, by_pixel, by_grad, sums = _weight_sizes(weight_shape, y_shape, groups)
