@@ -347,4 +347,47 @@ MUTANTS = [
         "title": "adds to what dx held before",
         "patch": ("dx[...] = planes", "dx += planes"),
     },
+    {
+        "task": "0.10",
+        "title": "forgets to halve the filters' sums",
+        "patch": ("(g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2", "g0 + g1 + g2, g0 - g1 + g2"),
+    },
+    {
+        "task": "0.10",
+        "title": "adds the third product to the second output",
+        "patch": ("m1 - m2 - m3", "m1 + m2 - m3"),
+    },
+    {
+        "task": "0.10",
+        "title": "takes the difference of pixels the other way round",
+        "patch": ("d1 - d3", "d3 - d1"),
+    },
+    {
+        "task": "0.10",
+        "title": "flips the filters",
+        "patch": ("w[:, :, 0], w[:, :, 1], w[:, :, 2]", "w[:, :, 2], w[:, :, 1], w[:, :, 0]"),
+    },
+    {
+        "task": "0.10",
+        "title": "leaves out the last of an odd number of outputs",
+        "patch": ("return y[:, :outputs]", "return y[:, : outputs // 2 * 2]"),
+    },
+    {
+        "task": "0.10",
+        "title": "starts with the second pixel",
+        "patch": ("padded[:, i : i + 2 * pairs : 2]", "np.roll(padded, -1, 1)[:, i : i + 2 * pairs : 2]"),
+    },
+    {
+        "task": "0.10",
+        "title": "adds up channels before it multiplies",
+        "patch": ("filters @ pixels", "filters.sum(2, keepdims=True) @ pixels.sum(1, keepdims=True)"),
+    },
+    {
+        "task": "0.10",
+        "title": "is right by the definition, with six multiplications for two outputs",
+        "patch": (
+            "return y[:, :outputs]",
+            "return sum(w[:, :, i] @ x[:, i : i + outputs] for i in range(3))",
+        ),
+    },
 ]

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Step 6: a small convolutional network, trained in seconds
 #
-# 20 minutes | needs: steps 2 to 5 | next: exercises.py
+# 20 minutes | needs: steps 2 to 5 | next: step7_ladder.py
 #
 # All parts are there: tensors that know their gradients (steps 1 and 2), gradients that were checked (3), a convolution
 # that is fast (4 and 5). Here they make a network that reads handwritten digits of 8 x 8 pixels. The last 360 of 1,797
@@ -136,4 +136,4 @@ pairs = [f"{test_labels[i]} as {said[i]}" for i in wrong]
 never = int((F.relu(net[0](test_images)).detach().numpy().max((0, 2, 3)) == 0).sum())
 print(f"filters that find nothing in any test image: {never} of 8")
 print(f"{len(wrong)} mistakes; most often: {', '.join(sorted(set(pairs), key=pairs.count)[:-4:-1])}")
-lesson.next("exercises.py", "build these parts yourself, and train a network on them: pytest lessons/00_engine")
+lesson.next(why="back to speed: how far each convolution is from what the processor can do")

@@ -1,4 +1,4 @@
-"""Tests of exercises.py, task by task: ``pytest lessons/00_engine``, or ``-k task_0_5`` for one of them.
+"""Tests of exercises.py, task by task: ``pytest lessons/00_engine``, or ``-k task_0_5_`` for one of them.
 
 The expected values come from the definitions, written below as plain loops, or from numbers worked out by hand.
 """
@@ -359,3 +359,42 @@ def test_task_0_9_a_network_learns_on_your_kernels():
     expected, _ = train_on_digits(epochs=1)
     np.testing.assert_allclose(losses[:10], expected[:10], rtol=1e-3)
     assert accuracy > 0.8, f"{accuracy:.0%} of the test digits recognised"
+
+
+# -------------------------------------------------------------------------------------------------------- task 0.10
+def counted(operation):
+    """Return float's method of this name, with its result a Counted again; products of two Counted are counted."""
+
+    def method(self, other):
+        Counted.products += operation == "__mul__" and isinstance(other, Counted)
+        return Counted(getattr(float, operation)(self, float(other)))
+
+    return method
+
+
+OPERATIONS = ("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__")
+Counted = type("Counted", (float,), {"products": 0} | {name: counted(name) for name in OPERATIONS})
+
+
+def check_winograd(x, w, convert):
+    y = np.array(exercises.winograd_1d(convert(x), convert(w)), float)
+    expected = [sum(np.correlate(row, taps) for row, taps in zip(x, channels, strict=True)) for channels in w]
+    assert y.shape == (w.shape[0], x.shape[1] - 2)
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+
+
+@task(10, points=1, minutes=30, difficulty=3)
+@pytest.mark.parametrize("width", [3, 4, 5, 8, 9])
+@pytest.mark.parametrize("channels, filters", [(1, 1), (3, 2)])
+def test_task_0_10_winograd_1d(width, channels, filters, rng):
+    check_winograd(rng.standard_normal((channels, width)), rng.standard_normal((filters, channels, 3)), np.copy)
+
+
+@task(10, points=2, minutes=30, difficulty=3)
+@pytest.mark.parametrize("outputs", [2, 6, 7])
+def test_task_0_10_winograd_1d_multiplies_four_times_for_two_outputs(outputs, rng):
+    Counted.products = 0
+    convert = np.vectorize(Counted, otypes=[object])
+    check_winograd(rng.standard_normal((3, outputs + 2)), rng.standard_normal((2, 3, 3)), convert)
+    allowed = 4 * 3 * 2 * ((outputs + 1) // 2)
+    assert Counted.products <= allowed, f"{Counted.products} multiplications; {allowed} are enough"

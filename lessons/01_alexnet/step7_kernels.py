@@ -109,22 +109,22 @@ off_by()
 # ## 4. Numba, the library's kernel
 #
 # The compiled loops wait: every multiplication needs two loads, and every addition waits for the one before it. The
-# library's kernel (`kernels/tinyconv_kernels/cpu/conv.py`) makes im2col a *tile* at a time, small enough for the
-# cache, and its innermost part keeps a block of outputs in registers: each loaded number is used several times,
-# several additions run side by side, and all cores work.
+# library's kernel (`kernels/tinyconv_kernels/cpu/conv.py`) works on a *tile* of outputs at a time, whose pixels stay in
+# the cache, and copies no patches: it reads them where they lie. Its innermost part keeps a block of outputs in
+# registers: each loaded number is used several times, several additions run side by side, and all cores work.
 
 # %%
 convolve = kernels_for(x).conv.conv2d_forward
 geometry = (4, 4), (0, 0), (1, 1), 1
 convolve(x, weight, None, y, *geometry, None, None)  # loads the compiled kernel
-measure("Numba, tiles (tinyconv)", lambda: convolve(x, weight, None, y, *geometry, None, None))
+measure("Numba, tinyconv's kernel", lambda: convolve(x, weight, None, y, *geometry, None, None))
 off_by()
 
 # %% [markdown]
 # ## And CUDA?
 #
-# A GPU kernel turns the same tiles into blocks of threads: a block copies a tile of patches and of filters into the
-# memory that its threads share, waits until all have copied, and each thread then adds up a few outputs in registers.
+# A GPU kernel turns such tiles into blocks of threads: a block copies a tile of pixels and of filters into the memory
+# that its threads share, waits until all have copied, and each thread then adds up a few outputs in registers.
 # The outer loops disappear into the grid. This version of tinyconv computes on the CPU only; its CUDA kernels come
 # with a later version, with the same names and the same signatures as those here.
 
@@ -136,6 +136,6 @@ axis.set(xlabel="billions of operations per second (logarithmic)", xlim=(1e-4, 2
 lesson.save(
     fig, "kernels", alt="from Python loops to the tiled kernel the same layer gets four to five powers of ten faster"
 )
-fast, slow = measured["Numba, tiles (tinyconv)"], measured["Python loops"]
+fast, slow = measured["Numba, tinyconv's kernel"], measured["Python loops"]
 print(f"from the first to the last: {fast / slow:,.0f} times as fast")
 lesson.next(why="the whole network")

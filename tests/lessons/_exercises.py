@@ -38,6 +38,11 @@ def solutions(source: str) -> list[tuple[str, str]]:
     return found
 
 
+def in_order(tasks: set[str]) -> list[str]:
+    """Return the tasks by number: 0.10 comes after 0.9."""
+    return sorted(tasks, key=lambda task: [int(number) for number in task.split(".")])
+
+
 def skeleton(source: str, tasks: set[str] | None = None) -> str:
     """Return the source with the solutions of ``tasks`` (None: all) replaced by ``raise NotImplementedError``."""
 
@@ -125,7 +130,7 @@ def run_variant(lesson: Path, source: str, only: str | None = None, first_failur
 def run_all(lesson: Path) -> dict[str, Any]:
     """Run the solution, the skeleton, each task stripped alone, and each mutant against its task's tests."""
     source = (lesson / "exercises.py").read_text("utf-8")
-    tasks = sorted({task for task, _ in solutions(source)})
+    tasks = in_order({task for task, _ in solutions(source)})
     results = {
         "solution": run_variant(lesson, source),
         "skeleton": run_variant(lesson, skeleton(source)),
@@ -184,7 +189,7 @@ class ExerciseProof:
         return proof_of(self.folder)
 
     def test_tasks_are_numbered_and_stripped(self) -> None:
-        tasks = sorted({task for task, _ in solutions(self.source)})
+        tasks = in_order({task for task, _ in solutions(self.source)})
         number = int(self.lesson[:2])
         assert tasks == [f"{number}.{i + 1}" for i in range(len(tasks))]
         assert len(tasks) >= 5
