@@ -66,7 +66,8 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Any:
         raise RuntimeError(f"backward: gradient must have the tensor's shape {output.shape}, got {tuple(data.shape)}")
     if device.of(data) != output.device:
         raise RuntimeError(f'backward: gradient must be on "{output.device}" as the tensor, got "{device.of(data)}"')
-    return data.astype(output.dtype)  # a copy: the caller's array must not become a leaf's gradient
+    # The caller's array must not become a leaf's gradient; where operations hand it through, _walk copies it.
+    return data.astype(output.dtype, copy=output.node is None)
 
 
 class _Sums:

@@ -132,7 +132,7 @@ class Subject:
             handed: list[Tensor] = []  # the very array that backward gets
             remove = y.register_hook(handed.append)
             try:
-                upstream = Tensor(u.reshape(y.shape))
+                upstream = Tensor(u.reshape(y.shape).copy())
                 found = autograd.grad(y, [a.tensor for a in self.arguments], upstream, retain_graph=True)
             except RuntimeError as problem:  # the engine's own checks of the gradients' number and shapes
                 raise GradientError(str(problem), op=self.op, cause=str(problem)) from problem

@@ -16,6 +16,7 @@ zero that is multiplied: where a weight (or dy, for dW) is Inf or NaN there, the
 """
 
 import numpy as np
+from numba import get_num_threads
 
 from tinyconv_kernels.cpu import _schedule
 from tinyconv_kernels.cpu._axes import correlation, transposed
@@ -25,7 +26,9 @@ from tinyconv_kernels.cpu._columns import (
     image_to_columns,
     image_to_columns_parallel,
 )
+from tinyconv_kernels.cpu._direct import sum_planes
 from tinyconv_kernels.cpu._micro import VECTOR_BYTES
+from tinyconv_kernels.cpu._share import share
 from tinyconv_kernels.cpu._threads import worth_threads
 from tinyconv_kernels.geometry import output_size
 
@@ -53,8 +56,10 @@ def conv2d_backward_weight(dy, x, dweight, stride, padding, dilation, groups, wo
 
 
 def conv2d_backward_bias(dy, dbias):
-    """NumPy sums dy over images and positions. Writes dbias."""
-    np.sum(dy, axis=(0, 2, 3), out=dbias)
+    """One task owns one channel's planes. Writes dbias."""
+    N, K, OH, OW = dy.shape
+    threads = get_num_threads() if worth_threads(dy.size) else 1
+    share(threads, sum_planes, K, dy.reshape(N, K, OH * OW), dbias)
 
 
 def conv2d_forward_workspace(x_shape, weight_shape, y_shape, dtype, groups):
