@@ -163,6 +163,18 @@ def test_tile_size_does_not_change_a_bit(geometry, monkeypatch):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="takes half a minute without the compiler")
+def test_long_sums_round_little(monkeypatch):
+    """Sums of 4608 and 3200 products: as one running sum each, the errors would be near 3e-6 of the largest value."""
+    monkeypatch.setitem(_schedule.switches, "winograd", False)
+    geometry = ((8, 512, 20, 20), 48, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    x, weight, _, dy = arrays(geometry, np.float32)
+    got = three_passes(cpu, x, weight, dy, geometry)
+    want = three_passes(cpu, *(a.astype(np.float64) for a in (x, weight, dy)), geometry)
+    for a, b in zip(got, want, strict=True):
+        assert np.abs(a - b).max() < 8e-7 * np.abs(b).max()
+
+
 @geometries
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_reach_exactly_what_they_touch(geometry, value):

@@ -30,7 +30,7 @@ def image_to_columns(first_plane, last_plane, x, cols, x_shape, out, kernel, str
                 first, last = _inside(w, stride[1], W, OW)
                 for oh in range(OH):
                     h = oh * stride[0] + i * dilation[0] - padding[0]
-                    inside = 0 <= h < H
+                    inside = first < last and 0 <= h < H
                     for ow in range(u64(first if inside else OW)):
                         cols[at + ow] = zero
                     if inside:
