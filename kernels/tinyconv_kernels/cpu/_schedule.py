@@ -151,7 +151,7 @@ def run_weight(plan, dy, x, dweight, groups, workspace):
     # A block transposes dy again, which costs as much as about 30 of its rows, and changes no sum.
     blocks = 1 if threads == 1 else min(x.shape[1] // groups, -(-2 * threads // (groups * chunks)))
     partial = dweight if chunks == 1 else scratch(workspace, chunks * dweight.nbytes, dweight.dtype)
-    exchanged = _exchanged(dweight.shape) and x.shape[2:] == dy.shape[2:]
+    exchanged = _exchanged(dweight.shape) and plan.terms == 1 and x.shape[2:] == dy.shape[2:]  # pixel by pixel
     if exchanged:
         dy, x = x, dy
     axes = plan.axis_h.table, plan.axis_w.table, plan.axis_h.taps, plan.axis_w.taps
