@@ -63,7 +63,7 @@ def columns_to_image(first_plane, last_plane, cols, x, x_shape, out, kernel, str
                 first, last = _inside(w, stride[1], W, OW)
                 for oh in range(OH):
                     h = oh * stride[0] + i * dilation[0] - padding[0]
-                    if 0 <= h < H:
+                    if first < last and 0 <= h < H:
                         pixel = u64((plane * H + h) * W + first * stride[1] + w)
                         for ow in range(u64(last - first)):
                             x[pixel + ow * u64(stride[1])] += cols[at + u64(first) + ow]
