@@ -1,4 +1,4 @@
-"""How many cores kernels use, and which methods: the two knobs of speed. Neither changes what is computed."""
+"""How many cores kernels use, and which methods: the two knobs of speed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Let kernels, and the BLAS behind matrix products, use ``count`` threads: 1 up to the number of cores.
+    """Let kernels called from this thread, and BLAS everywhere, use ``count`` threads: 1 up to the number of cores.
 
-    All results are the same for any count, bit by bit, but those of BLAS (linear layers, ``matmul``). At the start it
+    Kernels sum in an order that does not depend on the count; BLAS (linear layers, ``matmul``) may not. At the start it
     is all cores, or what the environment says: NUMBA_NUM_THREADS, and OPENBLAS_NUM_THREADS or its like.
 
     Raises
@@ -33,9 +33,11 @@ def set_num_threads(count: int) -> None:
 class use_winograd:  # noqa: N801  (a function that can also be used with `with`, as torch.set_grad_enabled)
     """Allow or forbid Winograd's method for 3x3 and 5x5 convolutions in float32 (Lavin & Gray 2016).
 
-    It takes a quarter of the multiplications (3x3) and about half of the time, and its results have relative errors of
-    about 1e-5 instead of 1e-6; both train to the same accuracy. ``use_winograd(False)`` forbids it from now on, ``with
-    use_winograd(False):`` inside the block; the environment variable ``TINYCONV_WINOGRAD=0`` from the start.
+    It takes a quarter of the multiplications (3x3), and its results have relative errors of up to 3e-5 instead of 1e-6
+    (BENCHMARKS.md has the times and the errors of each layer). It holds for the whole process.
+
+    ``use_winograd(False)`` forbids it from now on, ``with use_winograd(False):`` inside the block; the environment
+    variable ``TINYCONV_WINOGRAD=0`` from the start.
     """
 
     def __init__(self, enabled: bool) -> None:

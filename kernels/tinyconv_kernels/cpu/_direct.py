@@ -24,10 +24,10 @@ from tinyconv_kernels.cpu._window import (
     POSITION,
     ROW,
     RUN_FIELDS,
-    channel_stride,
     fill_window,
     find_runs,
     find_slots,
+    spread,
 )
 
 
@@ -63,7 +63,7 @@ def correlate(
         if rest != filled:
             filled = rest
             begin, length = find_slots(first, count, tile, axis_h, axis_w, slots)
-            stride = channel_stride(length)
+            stride = spread(length)
             if C * stride > window.size:
                 window = np.empty(C * stride, dst.dtype)
             if stride != previous:
@@ -152,7 +152,7 @@ def correlate_weight(
             first = t * tile
             count = min(tile, total - first)
             begin, length = find_slots(first, count, tile, axis_h, axis_w, slots)
-            stride = channel_stride(length)
+            stride = spread(length)
             if block * stride > window.size:
                 window = np.empty(block * stride, x.dtype)
             if stride != previous:

@@ -25,6 +25,16 @@ def find_panel(panel, vectors, panels):
     return panel * few + min(panel, more), few + (panel < more)
 
 
+@njit(cache=True, error_model="numpy")
+def panel_of(vector, vectors, panels):
+    """(first vector, number of vectors) of the panel that a vector is in."""
+    for panel in range(panels):
+        begin, wide = find_panel(panel, vectors, panels)
+        if vector < begin + wide:
+            break
+    return begin, wide
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def pack_filters(
     first_task, last_task, weight, packed, groups, lanes, phase_lanes, channels, taps, strides, tap_row, tap_lane, rows
@@ -46,11 +56,7 @@ def pack_filters(
         in_order &= tap_row[e] == tap_row[0] + e and tap_row[e] >= 0
     for task in range(first_task, last_task):
         group, vector = divmod(task, vectors)
-        panel = 0
-        begin, wide = find_panel(0, vectors, panels)
-        while begin + wide <= vector:
-            panel += 1
-            begin, wide = find_panel(panel, vectors, panels)
+        begin, wide = panel_of(vector, vectors, panels)
         width = wide * unit
         base = (group * vectors + begin) * unit * channels * rows + (vector - begin) * unit
         l0, l1 = vector * unit, vector * unit + unit

@@ -40,7 +40,7 @@ _i32, _i64 = ir.IntType(32), ir.IntType(64)
 
 
 class Emitter:
-    """The few vector instructions both loops need, for the element type of one array."""
+    """The few vector instructions these loops and cpu/_transforms.py need, for the element type of one array."""
 
     def __init__(self, context, builder, array_type):
         self.context, self.builder = context, builder

@@ -1,7 +1,7 @@
 """Which method computes a convolution, and cut into how many tasks for how many threads.
 
 The direct method (cpu/_direct.py) does everything. Winograd's (cpu/_winograd.py) is for float32, stride 1, no dilation,
-3x3 or 5x5, and enough channels to fill vectors; measured there, it takes 0.4 to 0.9 of the direct method's time.
+3x3 or 5x5, and at least 16 channels and filters; where `_suits_winograd` expects it to be faster.
 """
 
 import numpy as np
@@ -13,7 +13,8 @@ from tinyconv_kernels.cpu._filters import count_panels, pack_filters
 from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES
 from tinyconv_kernels.cpu._share import share
 from tinyconv_kernels.cpu._threads import worth_threads
-from tinyconv_kernels.cpu._winograd import POINTS, SEEN, point_stride, winograd
+from tinyconv_kernels.cpu._window import spread
+from tinyconv_kernels.cpu._winograd import POINTS, SEEN, winograd
 from tinyconv_kernels.cpu._winograd_weight import SQUARES, finish_taps, multiply_points, transform_squares
 from tinyconv_kernels.switches import switches
 
@@ -24,9 +25,11 @@ WINDOW = 1 << 17
 # Elements of transformed pixels (and gradients) that are made before they are multiplied.
 TRANSFORMED = 3 << 18
 TRANSFORMED_WEIGHT = 2 << 20
+# Sums of the gradient of filters that one thread holds at a time.
+SUMS = 1 << 22
 
-# Called once per convolution, their Python versions need no compiling (under NUMBA_DISABLE_JIT=1 they are no other).
-count_panels, point_stride = (getattr(f, "py_func", f) for f in (count_panels, point_stride))
+# Called once per convolution, the Python versions need no compiling (under NUMBA_DISABLE_JIT=1 there are no others).
+count_panels, spread = (getattr(f, "py_func", f) for f in (count_panels, spread))
 
 
 def scratch(workspace, size, dtype):
@@ -148,23 +151,22 @@ def run_weight(plan, dy, x, dweight, groups, workspace):
         _weight_winograd(plan, dy, x, dweight, groups, workspace, threads)
         return
     chunks, tile = split_weight(dweight.shape, dy.shape, groups)
-    # A block transposes dy again, which costs as much as about 30 of its rows, and changes no sum.
-    blocks = 1 if threads == 1 else min(x.shape[1] // groups, -(-2 * threads // (groups * chunks)))
     partial = dweight if chunks == 1 else scratch(workspace, chunks * dweight.nbytes, dweight.dtype)
-    exchanged = _exchanged(dweight.shape) and plan.terms == 1 and x.shape[2:] == dy.shape[2:]  # pixel by pixel
+    # A 1x1 filter that goes pixel by pixel may exchange x and dy: the smaller one is to be transposed.
+    exchanged = plan.terms == 1 and x.shape[2:] == dy.shape[2:] and dy.shape[1] > x.shape[1]
     if exchanged:
         dy, x = x, dy
+    # Blocks change no sum, but each transposes dy again, which costs as much as about 30 of its rows: one block,
+    # unless threads need more, or its sums would fill more than SUMS elements.
+    blocks = -(-dweight.size // (groups * SUMS))
+    if threads > 1:
+        blocks = max(blocks, -(-2 * threads // (groups * chunks)))
+    blocks = min(x.shape[1] // groups, blocks)
     axes = plan.axis_h.table, plan.axis_w.table, plan.axis_h.taps, plan.axis_w.taps
     arguments = flat(dy), flat(x), flat(partial), dy.shape, x.shape, *axes, groups, chunks, blocks, tile, exchanged
     share(threads, correlate_weight, chunks * groups * blocks, *arguments)
     if chunks > 1:
         np.add.reduce(partial.reshape(chunks, *dweight.shape), axis=0, out=dweight)
-
-
-def _exchanged(weight_shape):
-    """Whether there are fewer pixels than gradients to transpose: only 1x1 filters can choose."""
-    K, C, KH, KW = weight_shape
-    return KH == KW == 1 and K > C
 
 
 def split_weight(weight_shape, y_shape, groups):
@@ -202,7 +204,7 @@ def _weight_sizes(weight_shape, y_shape, groups):
     total = y_shape[0] * _squares(y_shape[2:], KH)
     chunk = max(64, min(1024, TRANSFORMED_WEIGHT // (POINTS * (channels + lanes))))
     chunk = -(-total // (-(-total // chunk) * SQUARES)) * SQUARES
-    by_point = (point_stride(chunk * width) for width in (channels, lanes))
+    by_point = (spread(chunk * width) for width in (channels, lanes))
     return total, chunk, *by_point, POINTS * lanes * rows
 
 

@@ -48,9 +48,9 @@ def find_slots(first, count, room, axis_h, axis_w, slots):
 
 
 @njit(cache=True, error_model="numpy")
-def channel_stride(length):
-    """Slots per channel of a window: an odd number of 16s, which spreads channels evenly over the cache."""
-    return (-(-length // 16) | 1) * 16
+def spread(size):
+    """Elements from one row (or matrix) of ``size`` to the next: an odd number of 16s spreads them over the cache."""
+    return (-(-size // 16) | 1) * 16
 
 
 @njit(cache=True, error_model="numpy")

@@ -10,10 +10,10 @@ import numpy as np
 from numba import njit
 from numba import uint64 as u64
 
-from tinyconv_kernels.cpu._filters import count_panels, find_panel
+from tinyconv_kernels.cpu._filters import count_panels, find_panel, panel_of
 from tinyconv_kernels.cpu._micro import ROWS, SHORT, VECTOR_BYTES, copy_row, outer_tile, transpose_block
 from tinyconv_kernels.cpu._transforms import transform_output
-from tinyconv_kernels.cpu._window import channel_stride, find_slots
+from tinyconv_kernels.cpu._window import find_slots, spread
 from tinyconv_kernels.cpu._winograd import SEEN, gather_squares
 
 SQUARES = 32  # squares transformed at a time: their pixels stay in the first-level cache
@@ -35,14 +35,10 @@ def transform_squares(first_task, last_task, src, shape, axes, c0, channels, fir
         t0 = tile * SQUARES
         some = min(SQUARES, count - t0)
         begin, length = find_slots(first + t0, some, SQUARES, axis_h, axis_w, slots)
-        stride = channel_stride(length)
+        stride = spread(length)
         if unit * stride > window.size:
             window, turned = np.empty(unit * stride, src.dtype), np.empty(unit * stride, src.dtype)
-        panel = 0
-        begin_vector, wide = find_panel(panel, vectors, panels)
-        while begin_vector + wide <= vector:
-            panel += 1
-            begin_vector, wide = find_panel(panel, vectors, panels)
+        begin_vector, wide = panel_of(vector, vectors, panels)
         width = wide * unit
         at = begin_vector * unit * count + t0 * width + (vector - begin_vector) * unit
         g0, g1 = c0 + vector * unit, c0 + min(channels, vector * unit + unit)
@@ -88,11 +84,7 @@ def finish_taps(first_task, last_task, terms, sums, C, lanes, k0, dweight):
     by_point = vectors * unit * rows
     zero, lowest = sums.dtype.type(0), sums.dtype.type(-np.inf)
     for vector in range(first_task, last_task):
-        panel = 0
-        begin_vector, wide = find_panel(panel, vectors, panels)
-        while begin_vector + wide <= vector:
-            panel += 1
-            begin_vector, wide = find_panel(panel, vectors, panels)
+        begin_vector, wide = panel_of(vector, vectors, panels)
         width = wide * unit
         at = begin_vector * unit * rows + (vector - begin_vector) * unit
         for c0 in range(0, C, block):
