@@ -22,7 +22,7 @@ claims: $(VENV)/installed-test  ## measure the paper's claims over three seeds: 
 	@$(BIN)/python lessons/$(LESSON)_*/claims.py
 
 # The release that BENCHMARKS.md compares with. On Linux this is the build with CUDA (gigabytes, same speed on the CPU);
-# a small one: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make bench
+# a small one: set PIP_EXTRA_INDEX_URL to the address of PyTorch's own packages for the CPU (on its page "Get started").
 TORCH ?= torch==2.13.0
 
 bench: $(VENV)/installed-bench  ## measure against PyTorch and write BENCHMARKS.md (half an hour; ARGS="--quick" to try)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,12 @@ from .layers import DIRECTIONS, Layer
 
 
 def measure(layers: Iterable[Layer]) -> Iterator[dict[str, Any]]:
-    """Yield one row per layer and direction: the largest error over the largest value of the float64 result."""
+    """Yield one row per layer and direction: the largest error over the largest value of the float64 result.
+
+    "ours" is what tinyconv does by itself, "direct" without Winograd's algorithm, which rounds more.
+    """
+    import tinyconv
+
     for layer in layers:
         data = arrays(layer)
         exact = theirs(layer, *(a.astype(np.float64) for a in data))
@@ -21,24 +25,13 @@ def measure(layers: Iterable[Layer]) -> Iterator[dict[str, Any]]:
         for direction in DIRECTIONS:
             true = exact[direction]().numpy()
             result = np.array(a[direction]())
-            with without_winograd():
-                direct = a[direction]()
-            row = {"layer": layer.key, "direction": direction, "ours": _error(result, true)}
+            with tinyconv.use_winograd(False):
+                direct = np.array(a[direction]())
+            values = {"ours": result, "direct": direct, "torch": b[direction]()}
             # Another order of the same sums has other last bits: equal ones mean that the switch changed nothing.
-            yield {**row, "torch": _error(b[direction](), true), "winograd": not np.array_equal(result, direct)}
-
-
-@contextmanager
-def without_winograd() -> Iterator[None]:
-    """Inside, the kernels do not take Winograd's algorithm, which rounds more: the one place that knows the switch."""
-    from tinyconv_kernels.cpu import _schedule
-
-    before = _schedule.switches["winograd"]
-    _schedule.switches["winograd"] = False
-    try:
-        yield
-    finally:
-        _schedule.switches["winograd"] = before
+            used = {"winograd": not np.array_equal(result, direct)}
+            errors = {name: _error(value, true) for name, value in values.items()}
+            yield {"layer": layer.key, "direction": direction, **errors, **used}
 
 
 def _error(values: Any, true: np.ndarray) -> float:

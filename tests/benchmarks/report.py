@@ -26,6 +26,11 @@ _BY_THREADS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "ops": ("Operations", report_rest.ops_table),
     "networks": ("Networks", report_rest.network_table),
 }
+_TIME_GOALS: dict[str, Callable[[list[Row]], list[str]]] = {
+    "conv": report_conv.goals,
+    "ops": report_rest.ops_goals,
+    "networks": report_rest.network_goals,
+}
 _GOALS: dict[str, Callable[[list[Row]], list[str]]] = {
     "memory": report_rest.memory_goals,
     "accuracy": report_conv.accuracy_goals,
@@ -71,10 +76,9 @@ def _conv(rows: list[Row], limits: list[Row]) -> str:
 def goals(parts: dict[str, list[Row]]) -> str:
     """Return the list of all goals, under headings."""
     blocks = []
-    timed = {row["threads"] for name in ("conv", "ops") for row in parts.get(name, [])}
-    for count in sorted(timed):
-        here = {name: [row for row in parts.get(name, []) if row["threads"] == count] for name in ("conv", "ops")}
-        lines = report_conv.goals(here["conv"]) + report_rest.ops_goals(here["ops"])
+    for count in sorted({row["threads"] for name in _TIME_GOALS for row in parts.get(name, [])}):
+        here = {name: [row for row in parts.get(name, []) if row["threads"] == count] for name in _TIME_GOALS}
+        lines = [line for name, found in _TIME_GOALS.items() for line in found(here[name])]
         blocks += [f"Time, tinyconv / PyTorch, {cores(count)}:", "\n".join(lines)]
     lines = [line for name, found in _GOALS.items() for line in found(parts.get(name, []))]
     return "\n\n".join(filter(None, [*blocks, "Other:" if lines else "", "\n".join(lines)]))

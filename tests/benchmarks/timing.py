@@ -39,11 +39,13 @@ def compare(ours: Call, theirs: Call, rule: Rule = FULL) -> dict[str, Any]:
     # Both engines' calls make objects: Python collects their cycles as it does for users, but not the imports'.
     gc.collect()
     gc.freeze()
-    for i in range(rule.rounds):
-        # Who goes first changes: what one leaves in the caches is not always the other's.
-        for j in (0, 1) if i % 2 else (1, 0):
-            times[i, j] = _block((ours, theirs)[j], *plans[j], rule.pause)
-    gc.unfreeze()
+    try:
+        for i in range(rule.rounds):
+            # Who goes first changes: what one leaves in the caches is not always the other's.
+            for j in (0, 1) if i % 2 else (1, 0):
+                times[i, j] = _block((ours, theirs)[j], *plans[j], rule.pause)
+    finally:
+        gc.unfreeze()
     ours_, torch_ = times.T
     return {"ours": quartiles(ours_), "torch": quartiles(torch_), "ratio": quartiles(ours_ / torch_)}
 
