@@ -122,6 +122,7 @@ ways = {  # name: (function, operations, bytes from and to memory)
     "core, depth 1": (lambda: core(values, sums, 1), 200 * 256 * ROWS * width, 1),
     "memory": (lambda: np.copyto(*big), 2 * big[0].nbytes, 1),  # bytes for operations
 }
+before = tinyconv.get_num_threads()
 tinyconv.set_num_threads(1)
 for _ in range(1 if lesson.smoke else 8):  # in rounds: another program may slow us down for a second
     for name, (run, *_) in ways.items():
@@ -130,6 +131,7 @@ for _ in range(1 if lesson.smoke else 8):  # in rounds: another program may slow
             run()  # the first time, this compiles
             best[name] = min(best.get(name, np.inf), *repeat(run, number=1, repeat=2 if name[0] in "12" else 10))
         errors[name] = abs(y - exact).max(where=np.isfinite(y), initial=0) / abs(exact).max()
+tinyconv.set_num_threads(before)
 best["1 Python loops"] *= y.size / (8 * crop**2)
 speed = {name: operations / best[name] / 1e9 for name, (_, operations, _) in ways.items()}
 top, slope = speed["core"], speed["memory"]

@@ -137,18 +137,34 @@ BIG = {
 @pytest.mark.parametrize("geometry", BIG.values(), ids=BIG.keys())
 @dtypes
 def test_threads_do_not_change_a_bit(geometry, dtype, monkeypatch):
-    for module in (cpu, _schedule):
-        monkeypatch.setattr(module, "worth_threads", lambda work: numba.get_num_threads() > 1)
+    """Python threads share the tasks, as many as one says, on any machine."""
     x, weight, _, dy = arrays(geometry, dtype)
+    monkeypatch.setattr(_schedule, "worth_threads", lambda work: True)
+    results, shared = [], set()
+    share = _schedule.share
+    monkeypatch.setattr(_schedule, "share", lambda n, *others: [shared.add(n), share(n, *others)])
+    for threads in (1, 2, 3, 5):
+        monkeypatch.setattr(_schedule, "get_num_threads", lambda n=threads: n)
+        results.append(three_passes(cpu, x, weight, dy, geometry))
+    assert shared == {1, 2, 3, 5}
+    for more in results[1:]:
+        for one, many in zip(results[0], more, strict=True):
+            np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine gives Numba one thread")
+@dtypes
+def test_threads_do_not_change_a_bit_of_columns(dtype, rng, monkeypatch):
+    monkeypatch.setattr(cpu, "worth_threads", lambda work: numba.get_num_threads() > 1)
+    dcols, x = rng.standard_normal((2, 4 * 9, 49)).astype(dtype), rng.standard_normal((2, 4, 7, 7)).astype(dtype)
     results = []
     before = numba.get_num_threads()
     try:
-        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+        for threads in (1, 2):
             numba.set_num_threads(threads)
-            dcols = np.random.default_rng(0).standard_normal((2, 4 * 9, 49)).astype(dtype)
-            image = np.empty((2, 4, 7, 7), dtype)
-            cpu.col2im(dcols, image, (3, 3), (1, 1), (1, 1), (1, 1))
-            results.append([*three_passes(cpu, x, weight, dy, geometry), image])
+            results.append((np.full_like(dcols, 77), np.full_like(x, 77)))
+            cpu.im2col(x, results[-1][0], (3, 3), (1, 1), (1, 1), (1, 1))
+            cpu.col2im(dcols, results[-1][1], (3, 3), (1, 1), (1, 1), (1, 1))
     finally:
         numba.set_num_threads(before)
     for one, two in zip(*results, strict=True):
@@ -191,6 +207,28 @@ def test_nan_and_infinity_reach_exactly_what_they_touch(geometry, value):
         got, want = (three_passes(module, x, weight, dy, geometry, kind) for module in (cpu, reference))
         for a, b in zip(got, want, strict=True):
             np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b))
+
+
+@geometries
+@dtypes
+def test_the_fused_relu_keeps_nan(geometry, dtype, monkeypatch):
+    """It is exactly the ReLU of what stands there without it: also where results lie apart, as a stride puts them."""
+    x, weight, bias, dy = arrays(geometry, dtype)
+    x[:, 0, x.shape[2] // 2, -1] = dy[:, 0, dy.shape[2] // 2, dy.shape[3] // 2] = np.nan
+    run, activations = _schedule.run, (None, "relu")
+    y, dx = ([np.full_like(a, 77) for _ in activations] for a in (dy, x))
+    for i, activation in enumerate(activations):
+        cpu.conv2d_forward(x, weight, bias, y[i], *geometry[3:7], activation, None)
+        if activation:  # no kernel asks for a ReLU behind a transposed convolution
+            monkeypatch.setattr(_schedule, "run", lambda *arguments: run(*arguments[:-2], True, arguments[-1]))
+        cpu.conv2d_backward_input(dy, weight, dx[i], *geometry[3:7], None)
+    for plain, limited in (y, dx):
+        np.testing.assert_array_equal(limited, np.where(plain < 0, 0, plain))
+    wanted = np.empty_like(dy), np.empty_like(x)
+    reference.conv2d_forward(x, weight, bias, wanted[0], *geometry[3:7], "relu", None)
+    reference.conv2d_backward_input(dy, weight, wanted[1], *geometry[3:7], None)
+    np.testing.assert_array_equal(np.isnan(y[1]), np.isnan(wanted[0]))
+    assert np.isnan(dx[1])[np.isnan(wanted[1])].all()
 
 
 @pytest.mark.parametrize("module", [reference, cpu])

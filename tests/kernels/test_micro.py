@@ -61,3 +61,29 @@ def test_transpose_block(python, rng, dtype):
     compiled(src, dst)
     np.testing.assert_array_equal(dst, want)
     assert dst[2 + 18 * 1 + 0] == src[3 + 21 * 0 + 1]
+
+
+@dtypes
+@pytest.mark.parametrize("floor", [-np.inf, 0])
+def test_copy_row(python, rng, dtype, floor):
+    """Every number of whole vectors and left-over elements: NaN stays NaN, and nothing beside the row is written."""
+    copy_row = _micro.copy_row
+
+    @numba.njit
+    def compiled(src, dst, length, add, floor):
+        copy_row(src, u64(3), dst, u64(5), length, add, floor)
+
+    lanes = _micro.VECTOR_BYTES // np.dtype(dtype).itemsize
+    add, floor = dtype(0.25), dtype(floor)
+    for length in range(2 * lanes + 2):
+        for first in range(3):  # every element is a NaN, and an infinity, once
+            src, dst = rng.standard_normal(2 * lanes + 20).astype(dtype), np.full(2 * lanes + 20, 77, dtype)
+            src[3 + first :: 3], src[4 + first :: 6] = np.nan, -np.inf
+            want = dst.copy()
+            python["copy_row"](src, 3, want, 5, length, add, floor)
+            compiled(src, dst, u64(length), add, floor)
+            np.testing.assert_array_equal(dst, want)
+            row = src[3 : 3 + length]
+            np.testing.assert_array_equal(np.isnan(dst[5 : 5 + length]), np.isnan(row))
+            assert (dst[:5] == 77).all() and (dst[5 + length :] == 77).all()
+            assert not (dst[5 : 5 + length] < floor).any()

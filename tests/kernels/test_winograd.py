@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
@@ -140,6 +139,19 @@ def test_bias_and_relu(taps, activation, everywhere, taken):
 
 
 @both
+def test_the_fused_relu_keeps_nan(taps, everywhere, taken):
+    g = geometry((2, 16, 10, 7), 35, taps, (1, 1))
+    x, weight, bias, y = arrays(g, np.float32)
+    x[1, 3, 6, 2] = np.nan
+    plain, limited = np.full_like(y, 77), np.full_like(y, 77)
+    cpu.conv2d_forward(x, weight, bias, plain, *g[3:7], None, None)
+    cpu.conv2d_forward(x, weight, bias, limited, *g[3:7], "relu", None)
+    np.testing.assert_array_equal(limited, np.where(plain < 0, 0, plain))
+    assert 0 < np.isnan(limited).sum() < y.size / 2
+    assert taken == ["run", "run"]
+
+
+@both
 def test_empty_batch(taps, everywhere):
     g = geometry((0, 16, 9, 9), 16, taps, (1, 1))
     x, weight, _, dy = arrays(g, np.float32)
@@ -154,18 +166,15 @@ THREADS = {**LARGE, "one small image": geometry((1, 160, 9, 9), 130, 3, (1, 1))}
 
 @pytest.mark.parametrize("g", THREADS.values(), ids=THREADS.keys())
 def test_threads_do_not_change_a_bit(g, everywhere, taken, monkeypatch):
-    monkeypatch.setattr(_schedule, "worth_threads", lambda work: numba.get_num_threads() > 1)
+    monkeypatch.setattr(_schedule, "worth_threads", lambda work: True)
     x, weight, _, dy = arrays(g, np.float32)
     results = []
-    before = numba.get_num_threads()
-    try:
-        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
-            numba.set_num_threads(threads)
-            results.append(three_passes(cpu, x, weight, dy, g))
-    finally:
-        numba.set_num_threads(before)
-    for one, two in zip(*results, strict=True):
-        np.testing.assert_array_equal(one, two)
+    for threads in (1, 2, 3, 5):
+        monkeypatch.setattr(_schedule, "get_num_threads", lambda n=threads: n)
+        results.append(three_passes(cpu, x, weight, dy, g))
+    for more in results[1:]:
+        for one, many in zip(results[0], more, strict=True):
+            np.testing.assert_array_equal(one, many)
     assert set(taken) == {"run", "weight"}
 
 
