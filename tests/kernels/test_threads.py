@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import _threads, elementwise, norm, optim, pool, random, resize
+from tinyconv_kernels.cpu import _threads, conv, elementwise, norm, optim, pool, random, resize
 
 PAIRS = (3, 3), (2, 2), (1, 1)
 
@@ -50,6 +50,20 @@ def _batch_norm(rng):
     return mean, var, y, dx, dweight, dbias
 
 
+def _curves(rng):
+    x, y, dtanh, dsigmoid = (rng((200, 1000)) for _ in range(4))
+    elementwise.sigmoid(x, y)
+    elementwise.tanh_backward(x, y, dtanh)
+    elementwise.sigmoid_backward(x, y, dsigmoid)
+    return y, dtanh, dsigmoid
+
+
+def _bias(rng):
+    dbias = rng((23,))
+    conv.conv2d_backward_bias(rng((8, 23, 31, 37)), dbias)
+    return (dbias,)
+
+
 def _relu(rng):
     x, y, dx, leaky = (rng((200, 1000)) for _ in range(4))
     elementwise.relu(x, y)
@@ -85,11 +99,14 @@ def _resize(rng):
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine gives Numba one thread")
-@pytest.mark.parametrize("run", [_max_pool, _avg_pool, _lrn, _batch_norm, _relu, _random, _optim, _resize])
-def test_results_do_not_depend_on_threads(run):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize]
+)
+def test_results_do_not_depend_on_threads(run, dtype):
     def results():
         generator = np.random.default_rng(0)
-        return run(lambda shape: generator.standard_normal(shape).astype(np.float32))
+        return run(lambda shape: generator.standard_normal(shape).astype(dtype))
 
     before = numba.get_num_threads()
     try:
