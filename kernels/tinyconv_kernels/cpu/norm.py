@@ -5,8 +5,9 @@ by ``size`` neighbours, and the innermost loop runs over pixels, which lie side 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
+from tinyconv_kernels.cpu._share import share
 from tinyconv_kernels.cpu._threads import worth_threads
 
 # Infinities and NaN take their IEEE way without a warning, as in PyTorch.
@@ -24,13 +25,11 @@ def local_response_norm_forward(x, y, scale, size, alpha, beta, k):
     """One thread owns one tile of pixels, all channels. Writes scale and y."""
     real = x.dtype.type
     constants = size, real(alpha), real(beta), real(k)
-    if worth_threads(x.size):
-        _lrn_forward_parallel(_tiles(x), x, y, scale, *constants)
-    else:
-        _lrn_forward(0, _tiles(x), x, y, scale, *constants)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _lrn_forward, _tiles(x), x, y, scale, *constants)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lrn_forward(first, last, x, y, scale, size, alpha, beta, k):
     C, M = x.shape[1:]
     tiles = (M + _TILE - 1) // _TILE
@@ -58,24 +57,16 @@ def _lrn_forward(first, last, x, y, scale, size, alpha, beta, k):
                     out[m] = value[m] * total[m] ** -beta
 
 
-@njit(cache=True, parallel=True)
-def _lrn_forward_parallel(tiles, x, y, scale, size, alpha, beta, k):
-    for job in prange(tiles):
-        _lrn_forward(job, job + 1, x, y, scale, size, alpha, beta, k)
-
-
 def local_response_norm_backward(dy, x, scale, dx, size, alpha, beta):
     """One thread owns one tile of pixels, all channels. Writes dx."""
     real = x.dtype.type
     size = min(size, 2 * x.shape[1] + 1)  # reaches every channel, and bounds the scratch
     constants = size, real(2 * alpha * beta), real(beta)
-    if worth_threads(x.size):
-        _lrn_backward_parallel(_tiles(x), dy, x, scale, dx, *constants)
-    else:
-        _lrn_backward(0, _tiles(x), dy, x, scale, dx, *constants)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _lrn_backward, _tiles(x), dy, x, scale, dx, *constants)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lrn_backward(first, last, dy, x, scale, dx, size, slope, beta):
     C, M = x.shape[1:]
     tiles = (M + _TILE - 1) // _TILE
@@ -113,22 +104,14 @@ def _lrn_backward(first, last, dy, x, scale, dx, size, slope, beta):
                 out[m] -= slope * v[m] * total[m]
 
 
-@njit(cache=True, parallel=True)
-def _lrn_backward_parallel(tiles, dy, x, scale, dx, size, slope, beta):
-    for job in prange(tiles):
-        _lrn_backward(job, job + 1, dy, x, scale, dx, size, slope, beta)
-
-
 def batch_norm_statistics(x, mean, var):
     """One thread owns one channel. Writes mean and the biased variance."""
-    if worth_threads(x.size):
-        _statistics_parallel(x, mean, var)
-    else:
-        _statistics(0, x.shape[1], x, mean, var)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _statistics, x.shape[1], x, mean, var)
 
 
 # reassoc lets the sums use vector lanes; NaN and infinities keep their meaning.
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _statistics(first, last, x, mean, var):
     # One pass: sums of x - shift and of its square, the shift being near the mean, so that their difference keeps its
     # digits: 8 x 256 x 56 x 56 takes 3 ms, as two passes, the mean first, 4 ms (one AVX-512 core). Sums are float64:
@@ -155,24 +138,16 @@ def _statistics(first, last, x, mean, var):
         mean[c], var[c] = shift + total / count, 0.0 if spread < 0 else spread  # rounding; a NaN stays
 
 
-@njit(cache=True, parallel=True)
-def _statistics_parallel(x, mean, var):
-    for c in prange(x.shape[1]):
-        _statistics(c, c + 1, x, mean, var)
-
-
 @_quiet
 def batch_norm_forward(x, mean, invstd, weight, bias, y):
     """One thread owns one (n, c) plane. Writes y; weight and bias may be None."""
     factor = invstd if weight is None else weight * invstd
     offset = np.zeros_like(mean) if bias is None else bias
-    if worth_threads(x.size):
-        _normalize_parallel(x, mean, factor, offset, y)
-    else:
-        _normalize(0, x.shape[0] * x.shape[1], x, mean, factor, offset, y)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _normalize, x.shape[0] * x.shape[1], x, mean, factor, offset, y)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _normalize(first, last, x, mean, factor, offset, y):
     C = x.shape[1]
     for plane in range(first, last):
@@ -180,12 +155,6 @@ def _normalize(first, last, x, mean, factor, offset, y):
         row, out, centre, slope, shift = x[n, c], y[n, c], mean[c], factor[c], offset[c]
         for m in range(row.size):
             out[m] = (row[m] - centre) * slope + shift  # subtract first: x slope - mean slope would cancel digits
-
-
-@njit(cache=True, parallel=True)
-def _normalize_parallel(x, mean, factor, offset, y):
-    for plane in prange(x.shape[0] * x.shape[1]):
-        _normalize(plane, plane + 1, x, mean, factor, offset, y)
 
 
 @_quiet
@@ -197,13 +166,11 @@ def batch_norm_backward(dy, x, mean, invstd, weight, dx, dweight, dbias, train):
     sum_dy = np.empty_like(mean) if dbias is None else dbias
     target = np.empty((0, 0, 0), x.dtype) if dx is None else dx
     arrays = dy, x, mean, invstd, factor, target, sum_dy_xhat, sum_dy
-    if worth_threads(x.size):
-        _bn_backward_parallel(*arrays, dx is not None, train)
-    else:
-        _bn_backward(0, x.shape[1], *arrays, dx is not None, train)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _bn_backward, x.shape[1], *arrays, dx is not None, train)
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _bn_backward(first, last, dy, x, mean, invstd, factor, dx, sum_dy_xhat, sum_dy, want_dx, train):
     N, _, M = x.shape
     real = x.dtype.type
@@ -225,9 +192,3 @@ def _bn_backward(first, last, dy, x, mean, invstd, factor, dx, sum_dy_xhat, sum_
             row, g, out = x[n, c], dy[n, c], dx[n, c]
             for m in range(M):
                 out[m] = slope * (g[m] - average - (row[m] - centre) * tilt)
-
-
-@njit(cache=True, parallel=True)
-def _bn_backward_parallel(dy, x, mean, invstd, factor, dx, sum_dy_xhat, sum_dy, want_dx, train):
-    for c in prange(x.shape[1]):
-        _bn_backward(c, c + 1, dy, x, mean, invstd, factor, dx, sum_dy_xhat, sum_dy, want_dx, train)

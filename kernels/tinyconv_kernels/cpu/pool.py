@@ -5,9 +5,10 @@ Definition: ``reference/pool.py``. Sources: Krizhevsky et al. 2012, sec. 3.4 (ov
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 from tinyconv_kernels.cpu._maxima import max_window, row_2x2, row_3x3, row_any
+from tinyconv_kernels.cpu._share import share
 from tinyconv_kernels.cpu._threads import worth_threads
 from tinyconv_kernels.geometry import clip_window
 
@@ -23,13 +24,11 @@ def max_pool2d_forward(x, y, switches, kernel, stride, padding, dilation):
     First maximum wins; a NaN beats every number and the last NaN is kept. A window without a pixel gives -inf and -1.
     """
     arrays = _planes(x), _planes(y), _planes(switches)
-    if worth_threads(x.size):
-        _max_forward_parallel(*arrays, kernel, stride, padding, dilation)
-    else:
-        _max_forward(0, len(arrays[0]), *arrays, kernel, stride, padding, dilation)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _max_forward, len(arrays[0]), *arrays, kernel, stride, padding, dilation)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _max_forward(first, last, x, y, switches, kernel, stride, padding, dilation):
     H, W = x.shape[1:]
     OH, OW = y.shape[1:]
@@ -65,12 +64,6 @@ def _max_forward(first, last, x, y, switches, kernel, stride, padding, dilation)
                 row_3x3(r0, r1, r2, W, base, 1, best, at)
 
 
-@njit(cache=True, parallel=True)
-def _max_forward_parallel(x, y, switches, kernel, stride, padding, dilation):
-    for p in prange(x.shape[0]):
-        _max_forward(p, p + 1, x, y, switches, kernel, stride, padding, dilation)
-
-
 def max_pool2d_backward(dy, switches, dx, kernel, stride, padding, dilation):
     """One thread owns one plane. Writes dx: each output's gradient is ADDED at its switch.
 
@@ -82,13 +75,11 @@ def max_pool2d_backward(dy, switches, dx, kernel, stride, padding, dilation):
 
 def _add_at_switches(values, switches, target):
     arrays = _planes(values), _planes(switches), _planes(target)
-    if worth_threads(target.size):
-        _scatter_parallel(*arrays, True)
-    else:
-        _scatter(0, len(arrays[0]), *arrays, True)
+    threads = get_num_threads() if worth_threads(target.size) else 1
+    share(threads, _scatter, len(arrays[0]), *arrays, True)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _scatter(first, last, values, switches, target, accumulate):
     for p in range(first, last):
         flat, source, at = target[p].reshape(-1), values[p].reshape(-1), switches[p].reshape(-1)
@@ -98,31 +89,21 @@ def _scatter(first, last, values, switches, target, accumulate):
                 flat[at[o]] = flat[at[o]] + source[o] if accumulate else source[o]
 
 
-@njit(cache=True, parallel=True)
-def _scatter_parallel(values, switches, target, accumulate):
-    for p in prange(values.shape[0]):
-        _scatter(p, p + 1, values, switches, target, accumulate)
-
-
 def max_unpool2d_forward(x, switches, y, accumulate):
     """One thread owns one plane. Writes y: zero, except x at its switches; the last (row-major) wins, or all add."""
     arrays = _planes(x), _planes(switches), _planes(y)
-    if worth_threads(y.size):
-        _scatter_parallel(*arrays, accumulate)
-    else:
-        _scatter(0, len(arrays[0]), *arrays, accumulate)
+    threads = get_num_threads() if worth_threads(y.size) else 1
+    share(threads, _scatter, len(arrays[0]), *arrays, accumulate)
 
 
 def max_unpool2d_backward(dy, switches, x, dx, accumulate):
     """One thread owns one plane. Writes dx: dy at each switch; where a later value overwrote this one, 0."""
     arrays = _planes(dy), _planes(switches), _planes(dx)
-    if worth_threads(dy.size):
-        _unpool_backward_parallel(*arrays, accumulate)
-    else:
-        _unpool_backward(0, len(arrays[0]), *arrays, accumulate)
+    threads = get_num_threads() if worth_threads(dy.size) else 1
+    share(threads, _unpool_backward, len(arrays[0]), *arrays, accumulate)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _unpool_backward(first, last, dy, switches, dx, accumulate):
     writer = np.empty(dy.shape[1] * dy.shape[2], np.int64)  # the output that wrote each pixel last
     for p in range(first, last):
@@ -135,19 +116,11 @@ def _unpool_backward(first, last, dy, switches, dx, accumulate):
             target[o] = flat[at[o]] if survived else 0
 
 
-@njit(cache=True, parallel=True)
-def _unpool_backward_parallel(dy, switches, dx, accumulate):
-    for p in prange(dy.shape[0]):
-        _unpool_backward(p, p + 1, dy, switches, dx, accumulate)
-
-
 def avg_pool2d_forward(x, y, kernel, stride, padding, count_include_pad, divisor_override):
     """One thread owns one plane. Writes y: the sum over the window's pixels, divided by PyTorch's divisor."""
     work = _planes(x), _planes(y), kernel, stride, padding, count_include_pad, divisor_override
-    if worth_threads(x.size):
-        _avg_forward_parallel(*work)
-    else:
-        _avg_forward(0, len(work[0]), *work)
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _avg_forward, len(work[0]), *work)
 
 
 @njit(inline="always")
@@ -167,7 +140,7 @@ def _add_strided(out, row, count, stride):
         out[o] += row[stride * o]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _avg_forward(first, last, x, y, kernel, stride, padding, count_include_pad, divisor_override):
     H, W = x.shape[1:]
     OW = y.shape[2]
@@ -199,19 +172,11 @@ def _avg_forward(first, last, x, y, kernel, stride, padding, count_include_pad, 
                     out[ow] /= x.dtype.type(divisor)
 
 
-@njit(cache=True, parallel=True)
-def _avg_forward_parallel(x, y, kernel, stride, padding, count_include_pad, divisor_override):
-    for p in prange(x.shape[0]):
-        _avg_forward(p, p + 1, x, y, kernel, stride, padding, count_include_pad, divisor_override)
-
-
 def avg_pool2d_backward(dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
     """One thread owns one plane. Writes dx: each output's gradient over its divisor, ADDED to its window's pixels."""
     work = _planes(dy), _planes(dx), kernel, stride, padding, count_include_pad, divisor_override
-    if worth_threads(dx.size):
-        _avg_backward_parallel(*work)
-    else:
-        _avg_backward(0, len(work[0]), *work)
+    threads = get_num_threads() if worth_threads(dx.size) else 1
+    share(threads, _avg_backward, len(work[0]), *work)
 
 
 @njit(inline="always")
@@ -220,7 +185,7 @@ def _spread_strided(out, row, count, stride):
         out[stride * o] += row[o]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _avg_backward(first, last, dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
     H, W = dx.shape[1:]
     OW = dy.shape[2]
@@ -250,18 +215,10 @@ def _avg_backward(first, last, dy, dx, kernel, stride, padding, count_include_pa
                             _spread_strided(row, share[left:right], count, SW)
 
 
-@njit(cache=True, parallel=True)
-def _avg_backward_parallel(dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
-    for p in prange(dx.shape[0]):
-        _avg_backward(p, p + 1, dy, dx, kernel, stride, padding, count_include_pad, divisor_override)
-
-
 def adaptive_avg_pool2d_forward(x, y):
     """One thread owns one plane. Writes y: the mean of rows floor(oh H / OH) .. ceil((oh + 1) H / OH) - 1, columns."""
-    if worth_threads(x.size):
-        _adaptive_avg_forward_parallel(_planes(x), _planes(y))
-    else:
-        _adaptive_avg_forward(0, x.shape[0] * x.shape[1], _planes(x), _planes(y))
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _adaptive_avg_forward, x.shape[0] * x.shape[1], _planes(x), _planes(y))
 
 
 @njit(inline="always")
@@ -270,7 +227,7 @@ def _adaptive_range(out, size, out_size):
 
 
 # reassoc lets the sum of a long row use vector lanes; NaN and infinities keep their meaning.
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _adaptive_avg_forward(first, last, x, y):
     for p in range(first, last):
         if y.shape[1] == y.shape[2] == 1:  # the mean of the plane is one run: GoogLeNet's and ResNet's last pooling
@@ -290,21 +247,13 @@ def _adaptive_avg_forward(first, last, x, y):
                 y[p, oh, ow] = total / x.dtype.type((h1 - h0) * (w1 - w0))
 
 
-@njit(cache=True, parallel=True)
-def _adaptive_avg_forward_parallel(x, y):
-    for p in prange(x.shape[0]):
-        _adaptive_avg_forward(p, p + 1, x, y)
-
-
 def adaptive_avg_pool2d_backward(dy, dx):
     """One thread owns one plane. Writes dx: each output's gradient over its window's area, ADDED to its pixels."""
-    if worth_threads(dx.size):
-        _adaptive_avg_backward_parallel(_planes(dy), _planes(dx))
-    else:
-        _adaptive_avg_backward(0, dx.shape[0] * dx.shape[1], _planes(dy), _planes(dx))
+    threads = get_num_threads() if worth_threads(dx.size) else 1
+    share(threads, _adaptive_avg_backward, dx.shape[0] * dx.shape[1], _planes(dy), _planes(dx))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _adaptive_avg_backward(first, last, dy, dx):
     for p in range(first, last):
         if dy.shape[1] == dy.shape[2] == 1:
@@ -321,21 +270,13 @@ def _adaptive_avg_backward(first, last, dy, dx):
                         dx[p, h, w] += share
 
 
-@njit(cache=True, parallel=True)
-def _adaptive_avg_backward_parallel(dy, dx):
-    for p in prange(dx.shape[0]):
-        _adaptive_avg_backward(p, p + 1, dy, dx)
-
-
 def adaptive_max_pool2d_forward(x, y, switches):
     """One thread owns one plane. Writes y and switches over the windows of adaptive_avg_pool2d_forward."""
-    if worth_threads(x.size):
-        _adaptive_max_forward_parallel(_planes(x), _planes(y), _planes(switches))
-    else:
-        _adaptive_max_forward(0, x.shape[0] * x.shape[1], _planes(x), _planes(y), _planes(switches))
+    threads = get_num_threads() if worth_threads(x.size) else 1
+    share(threads, _adaptive_max_forward, x.shape[0] * x.shape[1], _planes(x), _planes(y), _planes(switches))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _adaptive_max_forward(first, last, x, y, switches):
     for p in range(first, last):
         for oh in range(y.shape[1]):
@@ -343,12 +284,6 @@ def _adaptive_max_forward(first, last, x, y, switches):
             for ow in range(y.shape[2]):
                 w0, w1 = _adaptive_range(ow, x.shape[2], y.shape[2])
                 y[p, oh, ow], switches[p, oh, ow] = max_window(x[p], h0, h1, w0, w1, 1, 1)
-
-
-@njit(cache=True, parallel=True)
-def _adaptive_max_forward_parallel(x, y, switches):
-    for p in prange(x.shape[0]):
-        _adaptive_max_forward(p, p + 1, x, y, switches)
 
 
 def adaptive_max_pool2d_backward(dy, switches, dx):
