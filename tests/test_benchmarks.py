@@ -161,7 +161,7 @@ def test_the_machine_is_described_without_names_and_paths():
     pytest.importorskip("torch", reason="PyTorch is not installed: its pools are not listed")
     text = report.machine(machine.describe())
     assert not re.search(rf"\b{re.escape(platform.node())}\b", text) and "/" not in text.replace("GNU/Linux", "")
-    assert "- versions: Python" in text and "Numba: layer" in text
+    assert "- versions: Python" in text and "kernels: Python threads" in text
 
 
 # ------------------------------------------------------------------------------------------------------- command line

@@ -270,4 +270,4 @@ def test_backend_ignores_what_the_module_imports():
 
 def test_helpers_of_the_kernels_are_no_kernels():
     names = device.kernel_names()
-    assert not names & {"correlate", "outer_tile", "fill_window", "max_window", "worth_threads"}
+    assert not names & {"correlate", "outer_tile", "fill_window", "max_window", "threads_for"}

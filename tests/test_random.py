@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -147,3 +148,14 @@ def test_dropout_is_the_same_on_every_backend_and_dtype():
         np.testing.assert_array_equal(masks(range(5)), wanted)
     with random.training_step(0, range(5)):
         np.testing.assert_array_equal(F.dropout(tc.ones(5, 64, dtype=tc.float64), 0.5).numpy() != 0, wanted)
+
+
+def test_each_thread_draws_its_own_numbers_and_a_new_one_begins_with_the_newest_seed():
+    tc.manual_seed(3)
+    wanted = [tc.randn(2).tolist() for _ in range(3)]
+    tc.manual_seed(3)
+    found = [tc.randn(2).tolist()]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: [tc.randn(2).tolist() for _ in range(3)]).result() == wanted
+        assert pool.submit(tc.manual_seed, 4).result() is None
+    assert [*found, tc.randn(2).tolist(), tc.randn(2).tolist()] == wanted

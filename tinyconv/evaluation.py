@@ -13,7 +13,7 @@ from tinyconv import device
 from tinyconv.function import no_grad
 from tinyconv.functional.loss import cross_entropy
 from tinyconv.tensor import Tensor
-from tinyconv.threads import limited_threads, step_lock
+from tinyconv.threads import limited_threads
 
 if TYPE_CHECKING:
     from tinyconv.nn import Module
@@ -59,9 +59,8 @@ def run(model: Module, loader: Iterable[Any], loss: Loss, stop: Callable[[], Any
             if stop():
                 return {}
             images, labels = as_tensor(batch[0]), as_tensor(batch[1])
-            with step_lock():
-                outputs = model(images)
-                value = float(loss(outputs, labels).item())
+            outputs = model(images)
+            value = float(loss(outputs, labels).item())
             counts = confusion(outputs, labels)
             meter.add(value, labels, counts)
             if counts is not None:

@@ -8,6 +8,7 @@ easy as 1, 2, 3").
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,11 +36,16 @@ def generator(seed: int, stream: str | int, step: int = 0, index: int = 0) -> np
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-class _State:
-    """The seed, the training step and the global indices of the samples in the current batch."""
+class _State(threading.local):
+    """The seed, the training step and the global indices of the samples in the current batch; of each thread.
+
+    Trainings in several threads do not draw each other's numbers. A new thread begins with the seed set last.
+    """
+
+    newest = 0
 
     def __init__(self) -> None:
-        self.seed = 0
+        self.seed = _State.newest
         self.step = 0
         self.calls = 0
         self.samples: np.ndarray | None = None
@@ -49,7 +55,11 @@ _state = _State()
 
 
 def manual_seed(seed: int) -> None:
-    """Set the seed of initial weights, ``randn``/``rand`` and dropout, and start again from the first draw."""
+    """Set the seed of initial weights, ``randn``/``rand`` and dropout, and start again from the first draw.
+
+    It holds for this thread, and for threads that have not drawn yet.
+    """
+    _State.newest = int(seed)
     _state.seed, _state.step, _state.calls, _state.samples = int(seed), 0, 0, None
 
 

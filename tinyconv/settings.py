@@ -6,12 +6,12 @@ from tinyconv_kernels import switches as kernels
 
 
 def get_num_threads() -> int:
-    """Return how many threads a kernel called from this thread uses."""
-    return int(kernels.get_num_threads())
+    """Return how many threads a kernel uses if its work is large enough."""
+    return int(kernels.switches["threads"])
 
 
 def set_num_threads(count: int) -> None:
-    """Let kernels called from this thread, and BLAS everywhere, use ``count`` threads: 1 up to the number of cores.
+    """Let kernels and BLAS use ``count`` threads, 1 up to the number of cores, in the whole process.
 
     Kernels sum in an order that does not depend on the count; BLAS (linear layers, ``matmul``) may not. At the start it
     is all cores, or what the environment says: NUMBA_NUM_THREADS, and OPENBLAS_NUM_THREADS or its like.
@@ -24,7 +24,7 @@ def set_num_threads(count: int) -> None:
     cores = kernels.cores()
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= cores:
         raise ValueError(f"set_num_threads: count must be a whole number from 1 to {cores} (cores), got {count!r}")
-    kernels.set_num_threads(count)
+    kernels.switches["threads"] = count
     from threadpoolctl import threadpool_limits  # here: it is slow to import
 
     threadpool_limits(count, user_api="blas")
@@ -33,7 +33,7 @@ def set_num_threads(count: int) -> None:
 class use_winograd:  # noqa: N801  (a function that can also be used with `with`, as torch.set_grad_enabled)
     """Allow or forbid Winograd's method for 3x3 and 5x5 convolutions in float32 (Lavin & Gray 2016).
 
-    It takes a quarter of the multiplications (3x3), and its results have relative errors of up to 3e-5 instead of 1e-6
+    It takes a quarter of the multiplications (3x3), and its results have relative errors of up to 1e-5 instead of 1e-6
     (BENCHMARKS.md has the times and the errors of each layer). It holds for the whole process.
 
     ``use_winograd(False)`` forbids it from now on, ``with use_winograd(False):`` inside the block; the environment

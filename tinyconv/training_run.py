@@ -20,7 +20,7 @@ from tinyconv.evaluation import Loss, Meter, as_tensor
 from tinyconv.files import writable_folder
 from tinyconv.history import History, Log, Row
 from tinyconv.progress import CompileNotice, Progress
-from tinyconv.threads import limited_threads, step_lock
+from tinyconv.threads import limited_threads
 from tinyconv.training_state import Settings, TrainState
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Run:
         images, labels = as_tensor(batch[0]), as_tensor(batch[1])
         samples = getattr(batch, "indices", None)
         notice = CompileNotice(self.progress) if self.first else nullcontext()
-        with notice, step_lock(), random.training_step(state.step, samples):
+        with notice, random.training_step(state.step, samples):
             outputs = self.model(images)
             loss = self.loss(outputs, labels)
             state.loss = float(loss.item())

@@ -1,14 +1,15 @@
-"""What changes how kernels compute, not what: the number of threads (Numba's), and which methods are allowed."""
+"""What changes how kernels compute, not what: how many threads share a kernel's work, and which methods are allowed."""
 
 import os
 
-from numba import config, get_num_threads, set_num_threads
+from numba import config
 
-__all__ = ["cores", "get_num_threads", "set_num_threads", "switches"]
-
-switches = {"winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}
+__all__ = ["cores", "switches"]
 
 
 def cores():
-    """Return the largest number of threads."""
+    """Return the largest number of threads: the cores of this process, or NUMBA_NUM_THREADS."""
     return int(config.NUMBA_NUM_THREADS)
+
+
+switches = {"threads": cores(), "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}

@@ -3,10 +3,9 @@
 #
 # 30 minutes | needs: steps 4 and 5 | next: exercises.py
 #
-# How fast can a convolution be? Two limits are known beforehand: the core does so many operations a second, and memory
-# delivers so many bytes. What does I operations with each byte from or to memory (its *intensity*) does no more a
-# second than the core can, and no more than I times what memory delivers. Drawn over I, these are a flat roof and a
-# sloping one (Williams et al. 2009). Here are seven ways of one layer, on one core; each is a point under the roofs.
+# How fast can a convolution be? The core does so many operations a second, and memory delivers so many bytes. What does
+# I operations with each byte (its *intensity*) does no more a second than the core can, and no more than I times what
+# memory delivers: over I, a flat roof and a sloping one (Williams et al. 2009). Here are seven ways of one layer.
 # %%
 from timeit import repeat
 
@@ -65,8 +64,7 @@ def tiles(tile):
 # each vector aligned to a cache line; pixels not: the next tap sees them one further (vectors off the lines cost us
 # nothing in the first-level cache, up to a fifth beyond), and with stride 2 they are not even neighbours.
 #
-# We run it alone, on data in the first-level cache: what the core can do in practice, the flat roof. Then with depth 1
-# instead of 128: the sums leave the registers at each tap.
+# Alone, on data in the first-level cache, it is the flat roof. With depth 1, the sums leave the registers at each tap.
 # %%
 width = VECTORS * VECTOR_BYTES // 4
 values, sums = lesson.rng.normal(size=128 * width).astype(np.float32), np.empty(ROWS * width, np.float32)

@@ -1,4 +1,4 @@
-"""Both engines in one process: imported in the right order, with the same number of threads."""
+"""Both engines in one process, with the same number of threads."""
 
 from __future__ import annotations
 
@@ -14,18 +14,11 @@ class BenchmarkError(RuntimeError):
 
 
 def load_torch() -> Any:
-    """Import PyTorch, and only then tinyconv; return PyTorch.
-
-    PyTorch's wheel brings a GNU OpenMP whose idle threads spin; tinyconv asks the system's to let them sleep. Each
-    library keeps its own if PyTorch is loaded first. The other way round PyTorch would take the one that is there
-    already, and its threads would sleep too, which is not how its users run it.
-    """
+    """Import PyTorch, or raise one line."""
     try:
-        torch = importlib.import_module("torch")
+        return importlib.import_module("torch")
     except ImportError:
         raise BenchmarkError("benchmarks: PyTorch is not installed; run `make bench`, or `pip install torch`") from None
-    importlib.import_module("tinyconv")
-    return torch
 
 
 def all_cores() -> int:
@@ -35,28 +28,29 @@ def all_cores() -> int:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Inside, Numba, PyTorch and NumPy's BLAS have ``count`` threads each.
+    """Inside, tinyconv, PyTorch and NumPy's BLAS have ``count`` threads each.
 
     Raises
     ------
     BenchmarkError
         Numba was started with fewer.
     """
-    import numba
     from threadpoolctl import threadpool_limits
 
+    from tinyconv_kernels.switches import cores, switches
+
     torch = load_torch()
-    most = numba.config.NUMBA_NUM_THREADS
+    most = cores()
     if not 1 <= count <= most:
         raise BenchmarkError(f"--threads: wanted 1 to {most} (cores that this process may use), got {count}")
-    before = numba.get_num_threads(), torch.get_num_threads()
+    before = switches["threads"], torch.get_num_threads()
     with threadpool_limits(count, user_api="blas"):
-        numba.set_num_threads(count)
+        switches["threads"] = count
         torch.set_num_threads(count)
         try:
             yield
         finally:
-            numba.set_num_threads(before[0])
+            switches["threads"] = before[0]
             torch.set_num_threads(before[1])
 
 

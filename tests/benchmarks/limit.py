@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, set_num_threads, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from tinyconv_kernels.cpu._share import share
 
 # Tried one after another: how many independent sums, and bytes per vector. A sum waits for its own last addition only,
 # so enough of them keep every unit busy; too many do not fit in the registers. What does not fit the processor is slow.
 VARIANTS = tuple((sums, width) for width in (16, 32, 64) for sums in (8, 10, 12, 20, 24))
 _TURNS = 1 << 16
+_ARGUMENTS = _TURNS, np.float32(0.5), np.float32(1.0)  # sums go to 2: neither overflow nor denormals
 _i64 = ir.IntType(64)
 
 
@@ -57,23 +60,18 @@ def _loop(sums: int, width: int) -> Any:
     return multiply_adds
 
 
-def _compiled(sums: int, width: int, parallel: bool) -> Callable[[int], Any]:
-    """Return a function of the number of threads: it runs the loop once on each."""
+def _compiled(sums: int, width: int) -> Any:
+    """Return a kernel whose tasks are one run of the loop each."""
     loop = _loop(sums, width)
 
-    @njit
-    def one(turns: int, a: Any, b: Any) -> Any:
-        return loop(turns, a, b)
-
-    @njit(parallel=True)
-    def all_threads(parts: int, turns: int, a: Any, b: Any) -> Any:
+    @njit(nogil=True)
+    def runs(first: int, last: int, turns: int, a: Any, b: Any) -> Any:
         total = np.float32(0.0)
-        for _ in prange(parts):
-            total += one(turns, a, b)
+        for _ in range(first, last):
+            total += loop(turns, a, b)
         return total
 
-    a, b = np.float32(0.5), np.float32(1.0)  # runtime values: sums go to 2, neither overflow nor denormals
-    return (lambda count: all_threads(count, _TURNS, a, b)) if parallel else (lambda count: one(_TURNS, a, b))
+    return runs
 
 
 def _rate(function: Callable[[], Any], work: float, seconds: float) -> float:
@@ -88,38 +86,34 @@ def _rate(function: Callable[[], Any], work: float, seconds: float) -> float:
 
 
 @functools.cache
-def _best() -> tuple[tuple[int, int], float]:
-    """Return the fastest variant on one thread, and its rate."""
-    rates = {v: _rate(functools.partial(_compiled(*v, False), 1), _flop(v, 1), 0.05) for v in VARIANTS}
-    return max(rates.items(), key=lambda item: item[1])
+def _best() -> tuple[Any, float, float]:
+    """Return the fastest kernel, the operations of one of its tasks, and its rate on one thread."""
+    found = []
+    for sums, width in VARIANTS:
+        kernel, flop = _compiled(sums, width), 2.0 * sums * (width // 4) * _TURNS
+        found.append((kernel, flop, _rate(functools.partial(kernel, 0, 1, *_ARGUMENTS), flop, 0.05)))
+    return max(found, key=lambda variant: variant[2])
 
 
 def multiply_adds(count: int) -> float:
     """Return float32 operations per second (a multiply-add is 2) that ``count`` threads reach in registers."""
-    variant, rate = _best()
+    kernel, flop, rate = _best()
     if count == 1:
         return rate
-    set_num_threads(count)
-    return _rate(functools.partial(_compiled(*variant, True), count), _flop(variant, count), 0.25)
+    tasks = 6 * count
+    return _rate(lambda: share(count, kernel, tasks, *_ARGUMENTS), flop * tasks, 0.25)
 
 
-def _flop(variant: tuple[int, int], count: int) -> int:
-    sums, width = variant
-    return 2 * sums * (width // 4) * _TURNS * count
-
-
-@njit(parallel=True)
-def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    for part in prange(source.shape[0]):
-        target[part] = source[part]
+@njit(nogil=True)
+def _copy(first: int, last: int, source: np.ndarray, target: np.ndarray) -> None:
+    target[first:last] = source[first:last]
 
 
 def copy_rate(count: int, megabytes: int = 256) -> float:
     """Return bytes per second (read plus written) of copying an array that no cache close to a core holds."""
-    set_num_threads(count)
     source = np.ones((16 * count, megabytes * (1 << 20) // (64 * count)), np.float32)
     target = np.zeros_like(source)
-    return _rate(lambda: _copy(source, target), 2 * source.nbytes, 0.5)
+    return _rate(lambda: share(count, _copy, len(source), source, target), 2 * source.nbytes, 0.5)
 
 
 def measure(count: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,28 +63,20 @@ def _system() -> str:
 
 def _pools() -> list[str]:
     """Return the pools of threads in this process, one line each."""
-    import numba
-    import numpy as np
     from threadpoolctl import threadpool_info
 
+    from tinyconv_kernels.switches import cores
+
     torch = load_torch()
-    # Each starts its pool with its first work.
-    numba.njit(parallel=True)(_touch)(np.ones(1 << 16, np.float32))
-    torch.ones(1 << 20).sum()
-    lines = [f"Numba: layer {numba.threading_layer()}"]
+    torch.ones(1 << 20).sum()  # it starts its pool with its first work
+    lines = [f"tinyconv's kernels: Python threads, {cores()}"]
     for pool in threadpool_info():
         of = (
             "torch" if "torch" in Path(pool["filepath"]).parts else "NumPy" if "numpy" in pool["filepath"] else "system"
         )
         details = [pool["internal_api"], pool.get("version"), pool.get("threading_layer"), pool.get("architecture")]
         lines.append(f"{pool['user_api']} ({of}'s): {', '.join(filter(None, details))}, {pool['num_threads']} threads")
-    if "linux" in sys.platform and sum(line.startswith("openmp") for line in lines) == 1:
-        lines.append("one OpenMP for both libraries: its idle threads are either's way of waiting for both")
     return lines
-
-
-def _touch(a: Any) -> Any:
-    return a + a
 
 
 def _read(path: str | Path) -> str:

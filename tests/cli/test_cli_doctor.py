@@ -35,7 +35,7 @@ def test_on_this_machine_nothing_is_broken(capsys):
     out = capsys.readouterr().out
     assert code == 0, out
     assert "all good" in out.splitlines()[-1]
-    for word in ("python", "numpy", "llvmlite", "numba-cuda", "cores", "BLAS", "Numba's layer", "SVML", "cache", "GPU"):
+    for word in ("python", "numpy", "llvmlite", "numba-cuda", "cores", "BLAS", "SVML", "cache", "GPU"):
         assert word in out, word
     assert "equals its definition" in out
 
@@ -103,43 +103,6 @@ def test_the_containers_quota_counts(monkeypatch, tmp_path):
         assert checks.available_cores() == expected
     quota.unlink()
     assert checks.available_cores() == 16
-
-
-@pytest.mark.parametrize(
-    ("layer", "words"),
-    [("omp", "forked child that runs one is killed"), ("workqueue", "abort the process"), ("tbb", "children may run")],
-)
-def test_verdict_on_the_threading_layer(layer, words, monkeypatch):
-    import numba
-    from numba.np.ufunc import parallel
-
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(parallel, "_launch_threads", lambda: None)
-    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
-    assert f"Numba's layer {layer}" in checks.threading_layer()[0].text
-    assert words in checks.threading_layer()[0].text
-
-
-def test_no_threading_layer_and_a_tbb_that_is_not_found(monkeypatch):
-    import numba
-    from numba.np.ufunc import parallel
-
-    def fail():
-        raise ValueError("No threading layer could be loaded.")
-
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    monkeypatch.setattr(parallel, "_launch_threads", fail)
-    (finding,) = checks.threading_layer()
-    assert finding.level == BROKEN and "workqueue" in finding.advice
-
-    def missing(name):
-        raise ImportError("libtbb.so.12: cannot open shared object file")
-
-    monkeypatch.setattr(parallel, "_launch_threads", lambda: None)
-    monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
-    monkeypatch.setattr(checks, "version", lambda name: "2022.1")
-    monkeypatch.setattr(checks.importlib, "import_module", missing)
-    assert "LD_LIBRARY_PATH=" in checks.threading_layer()[1].advice
 
 
 def test_the_cache_is_counted_cleared_and_checked(monkeypatch, tmp_path, capsys, only):

@@ -139,12 +139,11 @@ BIG = {
 def test_threads_do_not_change_a_bit(geometry, dtype, monkeypatch):
     """Python threads share the tasks, as many as one says, on any machine."""
     x, weight, _, dy = arrays(geometry, dtype)
-    monkeypatch.setattr(_schedule, "worth_threads", lambda work: True)
     results, shared = [], set()
     share = _schedule.share
     monkeypatch.setattr(_schedule, "share", lambda n, *others: [shared.add(n), share(n, *others)])
     for threads in (1, 2, 3, 5):
-        monkeypatch.setattr(_schedule, "get_num_threads", lambda n=threads: n)
+        monkeypatch.setattr(_schedule, "threads_for", lambda work, n=threads: n)
         results.append(three_passes(cpu, x, weight, dy, geometry))
     assert shared == {1, 2, 3, 5}
     for more in results[1:]:
@@ -152,21 +151,15 @@ def test_threads_do_not_change_a_bit(geometry, dtype, monkeypatch):
             np.testing.assert_array_equal(one, many)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine gives Numba one thread")
 @dtypes
 def test_threads_do_not_change_a_bit_of_columns(dtype, rng, monkeypatch):
-    monkeypatch.setattr(cpu, "worth_threads", lambda work: numba.get_num_threads() > 1)
     dcols, x = rng.standard_normal((2, 4 * 9, 49)).astype(dtype), rng.standard_normal((2, 4, 7, 7)).astype(dtype)
     results = []
-    before = numba.get_num_threads()
-    try:
-        for threads in (1, 2):
-            numba.set_num_threads(threads)
-            results.append((np.full_like(dcols, 77), np.full_like(x, 77)))
-            cpu.im2col(x, results[-1][0], (3, 3), (1, 1), (1, 1), (1, 1))
-            cpu.col2im(dcols, results[-1][1], (3, 3), (1, 1), (1, 1), (1, 1))
-    finally:
-        numba.set_num_threads(before)
+    for threads in (1, 2):
+        monkeypatch.setattr(cpu, "threads_for", lambda work, n=threads: n)
+        results.append((np.full_like(dcols, 77), np.full_like(x, 77)))
+        cpu.im2col(x, results[-1][0], (3, 3), (1, 1), (1, 1), (1, 1))
+        cpu.col2im(dcols, results[-1][1], (3, 3), (1, 1), (1, 1), (1, 1))
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 

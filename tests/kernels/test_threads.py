@@ -1,10 +1,11 @@
 """Results do not depend on the number of threads, bit for bit, for every kernel that splits its work."""
 
-import numba
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import _threads, conv, elementwise, norm, optim, pool, random, resize
+from tinyconv_kernels.cpu import conv, elementwise, norm, optim, pool, random, resize
+from tinyconv_kernels.cpu._share import share, threads_for
+from tinyconv_kernels.switches import switches
 
 PAIRS = (3, 3), (2, 2), (1, 1)
 
@@ -98,25 +99,25 @@ def _resize(rng):
     return y, dx, near, back
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine gives Numba one thread")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize]
 )
-def test_results_do_not_depend_on_threads(run, dtype):
-    def results():
+def test_results_do_not_depend_on_threads(run, dtype, monkeypatch):
+    shared = set()
+    results = []
+    for threads in (1, 2, 3):
+        for kernels in (conv, elementwise, norm, optim, pool, random, resize):
+            monkeypatch.setattr(kernels, "threads_for", lambda work, n=threads: n)
+            monkeypatch.setattr(kernels, "share", lambda n, *others: [shared.add(n), share(n, *others)])
         generator = np.random.default_rng(0)
-        return run(lambda shape: generator.standard_normal(shape).astype(dtype))
+        results.append(run(lambda shape, draw=generator: draw.standard_normal(shape).astype(dtype)))
+    assert shared == {1, 2, 3}
+    for more in results[1:]:
+        for one, many in zip(results[0], more, strict=True):
+            np.testing.assert_array_equal(one, many)
 
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        assert not _threads.worth_threads(1 << 30)
-        serial = results()
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-        assert _threads.worth_threads(1 << 30) and not _threads.worth_threads(1000)
-        threaded = results()
-    finally:
-        numba.set_num_threads(before)
-    for one, many in zip(serial, threaded, strict=True):
-        np.testing.assert_array_equal(one, many)
+
+def test_large_work_gets_all_threads_small_work_one(monkeypatch):
+    monkeypatch.setitem(switches, "threads", 7)
+    assert threads_for(1 << 30) == 7 and threads_for(1000) == 1

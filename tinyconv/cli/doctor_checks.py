@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import shutil
@@ -79,11 +78,11 @@ def available_cores() -> float:
 
 
 def cores() -> list[Finding]:
-    """Return the cores and how many threads Numba would start on them."""
+    """Return the cores and how many threads kernels would use."""
     import numba
 
     usable, threads = available_cores(), numba.config.NUMBA_NUM_THREADS
-    text = f"{os.cpu_count()} in the machine, {usable:g} for this process, {threads} Numba threads"
+    text = f"{os.cpu_count()} in the machine, {usable:g} for this process, {threads} threads for kernels"
     if threads > max(usable, 1):
         advice = f"more threads than cores wait for each other: export NUMBA_NUM_THREADS={max(int(usable), 1)}"
         return [Finding("cores", text, advice, NOTE)]
@@ -100,39 +99,6 @@ def blas() -> list[Finding]:
         return [Finding("BLAS", "unknown to threadpoolctl (Accelerate?): its threads cannot be limited")]
     text = "{internal_api} {version} for {architecture}, {num_threads} threads"
     return [Finding("BLAS", "; ".join(text.format_map({"architecture": "?", **pool}) for pool in pools))]
-
-
-def threading_layer() -> list[Finding]:
-    """Return Numba's thread pool, and what must not be done with it."""
-    import numba
-
-    if not numba.config.DISABLE_JIT:
-        try:
-            from numba.np.ufunc.parallel import _launch_threads  # the public way would compile a function
-
-            _launch_threads()
-            layer = numba.threading_layer()
-        except Exception as problem:
-            advice = "unset NUMBA_THREADING_LAYER, or set it to workqueue, which is always there"
-            return [Finding("threads", f"no layer could be loaded ({problem})", advice, BROKEN)]
-    else:
-        return [Finding("threads", "none: NUMBA_DISABLE_JIT is set")]
-    verdict = {
-        # scverse/fast-array-utils#179: "Terminating: fork() called from a process already using GNU OpenMP"
-        "omp": "several Python threads may run kernels; a forked child that runs one is killed (GNU OpenMP): use spawn",
-        "workqueue": "a forked child may run kernels; two Python threads at once abort the process: fit and evaluate "
-        "take turns (tinyconv.threads.step_lock for threads of your own)",  # numba#8563, #9288
-        "tbb": "several Python threads and forked children may run kernels",
-    }
-    found = [Finding("threads", f"Numba's layer {layer}: {verdict.get(layer, '')}")]
-    if version("tbb") is not None:
-        try:
-            importlib.import_module("numba.np.ufunc.tbbpool")
-        except ImportError as problem:  # numba#6108, #7148, #9740
-            folder = Path(sys.prefix, "lib")
-            advice = f"the wheel is not on the loader's path: export LD_LIBRARY_PATH={folder}, or pip uninstall tbb"
-            found.append(Finding("tbb", f"installed but not found ({problem})", advice, NOTE))
-    return found
 
 
 def svml() -> list[Finding]:
@@ -220,5 +186,5 @@ def disk() -> list[Finding]:
 
 
 CHECKS: tuple[Callable[[], list[Finding]], ...] = (
-    versions, environment, cores, blas, threading_layer, svml, cache, kernels, disk,
+    versions, environment, cores, blas, svml, cache, kernels, disk,
 )  # fmt: skip

@@ -165,7 +165,8 @@ def conv2d(
     Raises
     ------
     ValueError
-        Shapes do not fit together; groups does not divide C and K; the filter is larger than the padded image.
+        Shapes do not fit together; groups does not divide C and K; the filter is larger than the padded image; another
+        activation.
     """
     op = "conv2d"
     x, unbatched = batched(op, x)

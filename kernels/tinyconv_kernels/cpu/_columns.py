@@ -1,6 +1,6 @@
 """The loops of im2col and col2im, which cpu/conv.py calls; cols is (N, C, KH, KW, OH, OW), stored flat."""
 
-from numba import int64, njit, prange
+from numba import njit
 from numba import uint64 as u64
 
 
@@ -11,14 +11,7 @@ def _inside(offset, stride, size, out):
     return first, max(first, min(out, -((offset - size) // stride)))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def image_to_columns_parallel(x, cols, x_shape, out, kernel, stride, padding, dilation):
-    """One thread owns some planes."""
-    for plane in prange(x_shape[0] * x_shape[1]):
-        image_to_columns(int64(plane), int64(plane) + 1, x, cols, x_shape, out, kernel, stride, padding, dilation)
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def image_to_columns(first_plane, last_plane, x, cols, x_shape, out, kernel, stride, padding, dilation):
     """Planes (n, c) one by one. Writes their rows of cols: pixels, and zeros where the window hangs over the edge."""
     (_, _, H, W), (OH, OW), (KH, KW), zero = x_shape, out, kernel, x.dtype.type(0)
@@ -42,14 +35,7 @@ def image_to_columns(first_plane, last_plane, x, cols, x_shape, out, kernel, str
                     at += u64(OW)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def columns_to_image_parallel(cols, x, x_shape, out, kernel, stride, padding, dilation):
-    """One thread owns some planes."""
-    for plane in prange(x_shape[0] * x_shape[1]):
-        columns_to_image(int64(plane), int64(plane) + 1, cols, x, x_shape, out, kernel, stride, padding, dilation)
-
-
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def columns_to_image(first_plane, last_plane, cols, x, x_shape, out, kernel, stride, padding, dilation):
     """Planes (n, c) one by one, taps in order: every pixel adds up its columns in one order. Writes the planes of x."""
     (_, _, H, W), (OH, OW), (KH, KW) = x_shape, out, kernel

@@ -5,14 +5,12 @@ The direct method (cpu/_direct.py) does everything. Winograd's (cpu/_winograd.py
 """
 
 import numpy as np
-from numba import get_num_threads
 
 from tinyconv_kernels.cpu._axes import COUNT, LOW, PITCH, SLOTS, SPAN
 from tinyconv_kernels.cpu._direct import correlate, correlate_weight
 from tinyconv_kernels.cpu._filters import count_panels, pack_filters
 from tinyconv_kernels.cpu._micro import ROWS, VECTOR_BYTES
-from tinyconv_kernels.cpu._share import share
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._share import share, threads_for
 from tinyconv_kernels.cpu._window import spread
 from tinyconv_kernels.cpu._winograd import POINTS, SEEN, winograd
 from tinyconv_kernels.cpu._winograd_weight import SQUARES, finish_taps, multiply_points, transform_squares
@@ -49,7 +47,7 @@ def flat(a):
 
 def _threads(products):
     """How many threads so many multiplications are worth."""
-    return get_num_threads() if worth_threads(products // 128) else 1  # 2**24 products take 0.2 ms
+    return threads_for(products // 64)  # 2**24 products take 0.2 ms
 
 
 def _squares(size, terms):

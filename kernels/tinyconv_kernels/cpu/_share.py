@@ -1,20 +1,36 @@
 """Share the tasks of a kernel among threads: the serial kernel, run by Python threads that do not hold the GIL.
 
-Numba's own way, prange, compiles a kernel a second time: with it all convolution kernels together took 38 s of
-compiling on an empty cache, without it 15 s. Handing work to a sleeping Python thread costs some 60 microseconds,
-prange's threads 4 to 17, so this is for kernels that take longer.
+Numba's own way, prange, compiles a kernel a second time (all of convolution: 38 s instead of 15 on an empty cache),
+rounds differently in the second version, and brings a pool of threads that spin against BLAS's and, depending on the
+machine, must not be used by two Python threads at once, or not after a fork. Those threads wake up sooner, in 4 to 17
+microseconds; handing work to a sleeping Python thread costs some 60.
 """
 
+import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from tinyconv_kernels.switches import cores, switches
+
+# Elements read or written from which a second thread saves more than it costs: one core passes over so many in 0.2 ms.
+WORTH = 1 << 18
 # Parts per thread: with more than one, a thread that another program slowed down leaves parts to the others.
 PARTS = 3
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+
+def threads_for(work):
+    """Return how many threads ``work`` (elements read or written) is worth."""
+    return switches["threads"] if work >= WORTH else 1
+
+
+@functools.cache
+def _helpers():
+    return ThreadPoolExecutor(max(1, cores() - 1), "tinyconv")
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_pools.clear)  # the threads stay behind in the parent
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # the threads stay behind in the parent
 
 
 def share(threads, kernel, tasks, *arguments):
@@ -40,9 +56,7 @@ def share(threads, kernel, tasks, *arguments):
 
     others = []
     try:
-        if threads not in _pools:
-            _pools[threads] = ThreadPoolExecutor(threads - 1, "tinyconv")
-        others = [_pools[threads].submit(work) for _ in range(threads - 1)]
+        others = [_helpers().submit(work) for _ in range(threads - 1)]
     except RuntimeError:  # the interpreter is shutting down: no new work for threads, this one does all
         pass
     try:

@@ -12,24 +12,19 @@ not copied: the micro-kernel reads pixels where they are. Read on in this order:
 - cpu/_schedule.py: which of the two, and how the work is shared out
 
 Every sum runs in an order fixed by the shapes, so results do not depend on the number of threads. A padding pixel is a
-zero that is multiplied: where a weight (or dy, for dW) is Inf or NaN there, the product is NaN, as IEEE 754 says.
+zero that is multiplied: where a weight (or dy, for dW) is Inf or NaN there, the product is NaN, as IEEE 754 says. So it
+is where phases of a stride go side by side (cpu/_axes.py), whose filters have taps of zero: an Inf or NaN in dy reaches
+the neighbours of the pixels it belongs to.
 """
 
 import numpy as np
-from numba import get_num_threads
 
 from tinyconv_kernels.cpu import _schedule
 from tinyconv_kernels.cpu._axes import correlation, transposed
-from tinyconv_kernels.cpu._columns import (
-    columns_to_image,
-    columns_to_image_parallel,
-    image_to_columns,
-    image_to_columns_parallel,
-)
+from tinyconv_kernels.cpu._columns import columns_to_image, image_to_columns
 from tinyconv_kernels.cpu._direct import sum_planes
 from tinyconv_kernels.cpu._micro import VECTOR_BYTES
-from tinyconv_kernels.cpu._share import share
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._share import share, threads_for
 from tinyconv_kernels.geometry import output_size
 
 
@@ -58,8 +53,7 @@ def conv2d_backward_weight(dy, x, dweight, stride, padding, dilation, groups, wo
 def conv2d_backward_bias(dy, dbias):
     """One task owns one channel's planes. Writes dbias."""
     N, K, OH, OW = dy.shape
-    threads = get_num_threads() if worth_threads(dy.size) else 1
-    share(threads, sum_planes, K, dy.reshape(N, K, OH * OW), dbias)
+    share(threads_for(dy.size), sum_planes, K, dy.reshape(N, K, OH * OW), dbias)
 
 
 def conv2d_forward_workspace(x_shape, weight_shape, y_shape, dtype, groups):
@@ -113,20 +107,14 @@ def im2col(x, cols, kernel, stride, padding, dilation):
     """One task owns the KH * KW rows of one (n, c) plane. Writes cols."""
     out = _output(x, kernel, stride, padding, dilation)
     arguments = x.reshape(-1), cols.reshape(-1), x.shape, out, kernel, stride, padding, dilation
-    if worth_threads(cols.size):
-        image_to_columns_parallel(*arguments)
-    else:
-        image_to_columns(0, x.shape[0] * x.shape[1], *arguments)
+    share(threads_for(cols.size), image_to_columns, x.shape[0] * x.shape[1], *arguments)
 
 
 def col2im(cols, x, kernel, stride, padding, dilation):
     """One task owns one (n, c) plane: nobody else adds to it, so no atomics. Writes x."""
     out = _output(x, kernel, stride, padding, dilation)
     arguments = cols.reshape(-1), x.reshape(-1), x.shape, out, kernel, stride, padding, dilation
-    if worth_threads(cols.size):
-        columns_to_image_parallel(*arguments)
-    else:
-        columns_to_image(0, x.shape[0] * x.shape[1], *arguments)
+    share(threads_for(cols.size), columns_to_image, x.shape[0] * x.shape[1], *arguments)
 
 
 def _output(x, kernel, stride, padding, dilation):

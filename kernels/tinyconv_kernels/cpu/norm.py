@@ -5,10 +5,9 @@ by ``size`` neighbours, and the innermost loop runs over pixels, which lie side 
 """
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import njit
 
-from tinyconv_kernels.cpu._share import share
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._share import share, threads_for
 
 # Infinities and NaN take their IEEE way without a warning, as in PyTorch.
 _quiet = np.errstate(all="ignore")
@@ -25,8 +24,7 @@ def local_response_norm_forward(x, y, scale, size, alpha, beta, k):
     """One thread owns one tile of pixels, all channels. Writes scale and y."""
     real = x.dtype.type
     constants = size, real(alpha), real(beta), real(k)
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _lrn_forward, _tiles(x), x, y, scale, *constants)
+    share(threads_for(x.size), _lrn_forward, _tiles(x), x, y, scale, *constants)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -62,8 +60,7 @@ def local_response_norm_backward(dy, x, scale, dx, size, alpha, beta):
     real = x.dtype.type
     size = min(size, 2 * x.shape[1] + 1)  # reaches every channel, and bounds the scratch
     constants = size, real(2 * alpha * beta), real(beta)
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _lrn_backward, _tiles(x), dy, x, scale, dx, *constants)
+    share(threads_for(x.size), _lrn_backward, _tiles(x), dy, x, scale, dx, *constants)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -106,16 +103,14 @@ def _lrn_backward(first, last, dy, x, scale, dx, size, slope, beta):
 
 def batch_norm_statistics(x, mean, var):
     """One thread owns one channel. Writes mean and the biased variance."""
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _statistics, x.shape[1], x, mean, var)
+    share(threads_for(x.size), _statistics, x.shape[1], x, mean, var)
 
 
 # reassoc lets the sums use vector lanes; NaN and infinities keep their meaning.
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def _statistics(first, last, x, mean, var):
     # One pass: sums of x - shift and of its square, the shift being near the mean, so that their difference keeps its
-    # digits: 8 x 256 x 56 x 56 takes 3 ms, as two passes, the mean first, 4 ms (one AVX-512 core). Sums are float64:
-    # float32 runs of 256 would take 1.9 ms, but LLVM orders them otherwise in the parallel version, and it showed.
+    # digits: 8 x 256 x 56 x 56 takes 3 ms, as two passes, the mean first, 4 ms (one AVX-512 core). Sums are float64.
     N, _, M = x.shape
     zero = x.dtype.type(0)
     count = np.float64(max(1, N * M))
@@ -143,8 +138,7 @@ def batch_norm_forward(x, mean, invstd, weight, bias, y):
     """One thread owns one (n, c) plane. Writes y; weight and bias may be None."""
     factor = invstd if weight is None else weight * invstd
     offset = np.zeros_like(mean) if bias is None else bias
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _normalize, x.shape[0] * x.shape[1], x, mean, factor, offset, y)
+    share(threads_for(x.size), _normalize, x.shape[0] * x.shape[1], x, mean, factor, offset, y)
 
 
 @njit(cache=True, nogil=True)
@@ -166,8 +160,7 @@ def batch_norm_backward(dy, x, mean, invstd, weight, dx, dweight, dbias, train):
     sum_dy = np.empty_like(mean) if dbias is None else dbias
     target = np.empty((0, 0, 0), x.dtype) if dx is None else dx
     arrays = dy, x, mean, invstd, factor, target, sum_dy_xhat, sum_dy
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _bn_backward, x.shape[1], *arrays, dx is not None, train)
+    share(threads_for(x.size), _bn_backward, x.shape[1], *arrays, dx is not None, train)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})

@@ -10,30 +10,25 @@ takes 47 ms so and 17 ms with slices, Adam 67 and 23 ms (one AVX-512 core).
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from tinyconv_kernels.cpu._threads import worth_threads
-
-_RUN = 1 << 14  # elements one job updates
+from tinyconv_kernels.cpu._share import share, threads_for
 
 
-def _launch(serial, parallel, arrays, scalars):
+def _launch(kernel, arrays, scalars):
     """Run over flat views; an absent array (None) becomes an empty one, which the flags keep from being read."""
     param = arrays[0]
     flat = [param.reshape(-1)[:0] if a is None else a.reshape(-1) for a in arrays]
-    if worth_threads(param.size):
-        parallel(*flat, *scalars)
-    else:
-        serial(0, param.size, *flat, *scalars)
+    share(threads_for(param.size), kernel, param.size, *flat, *scalars)
 
 
 def sgd_step(param, grad, velocity, lr, momentum, dampening, weight_decay, nesterov, first):
     """One thread owns a run of elements. Writes param and velocity (None without momentum)."""
     scalars = float(lr), float(momentum), float(1 - dampening), float(weight_decay), bool(nesterov), bool(first)
-    _launch(_sgd, _sgd_parallel, (param, grad, velocity), scalars)
+    _launch(_sgd, (param, grad, velocity), scalars)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _sgd(start, stop, param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first):
     real = param.dtype.type
     lr, momentum, share, weight_decay = real(lr), real(momentum), real(share), real(weight_decay)
@@ -47,20 +42,13 @@ def _sgd(start, stop, param, grad, velocity, lr, momentum, share, weight_decay, 
         param[i] -= lr * g
 
 
-@njit(cache=True, parallel=True)
-def _sgd_parallel(param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first):
-    for run in prange((param.size + _RUN - 1) // _RUN):
-        stop = min(param.size, (run + 1) * _RUN)
-        _sgd(run * _RUN, stop, param, grad, velocity, lr, momentum, share, weight_decay, nesterov, first)
-
-
 def alexnet_sgd_step(param, grad, velocity, lr, momentum, weight_decay):
     """One thread owns a run of elements. Writes velocity and param."""
     scalars = float(lr), float(momentum), float(weight_decay * lr)
-    _launch(_alexnet, _alexnet_parallel, (param, grad, velocity), scalars)
+    _launch(_alexnet, (param, grad, velocity), scalars)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _alexnet(start, stop, param, grad, velocity, lr, momentum, decay):
     real = param.dtype.type
     lr, momentum, decay = real(lr), real(momentum), real(decay)
@@ -71,12 +59,6 @@ def _alexnet(start, stop, param, grad, velocity, lr, momentum, decay):
         param[i] += v
 
 
-@njit(cache=True, parallel=True)
-def _alexnet_parallel(param, grad, velocity, lr, momentum, decay):
-    for run in prange((param.size + _RUN - 1) // _RUN):
-        _alexnet(run * _RUN, min(param.size, (run + 1) * _RUN), param, grad, velocity, lr, momentum, decay)
-
-
 def adam_step(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     """One thread owns a run of elements. Writes param, m and v; step counts from 1."""
     shrink = 1 - lr * weight_decay if decoupled else 1
@@ -84,10 +66,10 @@ def adam_step(param, grad, m, v, lr, beta1, beta2, eps, weight_decay, decoupled,
     # lr mhat / (sqrt(vhat) + eps) with both corrections taken out of the loop.
     rate, correction = lr / (1 - beta1**step), (1 - beta2**step) ** -0.5
     numbers = beta1, 1 - beta1, beta2, 1 - beta2, eps, shrink, into_gradient, rate, correction
-    _launch(_adam, _adam_parallel, (param, grad, m, v), [float(s) for s in numbers])
+    _launch(_adam, (param, grad, m, v), [float(s) for s in numbers])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _adam(start, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction):
     real = param.dtype.type
     beta1, rest1, beta2, rest2, eps = real(beta1), real(rest1), real(beta2), real(rest2), real(eps)
@@ -102,25 +84,16 @@ def _adam(start, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrin
         param[i] = w - rate * mean / (np.sqrt(square) * correction + eps)
 
 
-@njit(cache=True, parallel=True)
-def _adam_parallel(param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction):
-    for run in prange((param.size + _RUN - 1) // _RUN):
-        stop = min(param.size, (run + 1) * _RUN)
-        _adam(
-            run * _RUN, stop, param, grad, m, v, beta1, rest1, beta2, rest2, eps, shrink, decay, rate, correction
-        )  # fmt: skip
-
-
 def rmsprop_step(
     param, grad, square_avg, velocity, grad_avg, lr, alpha, eps, weight_decay, momentum, centered
 ):  # fmt: skip
     """One thread owns a run of elements. Writes param, square_avg, velocity and grad_avg (None where unused)."""
     numbers = lr, alpha, 1 - alpha, eps, weight_decay, momentum
     arrays = param, grad, square_avg, velocity, grad_avg
-    _launch(_rmsprop, _rmsprop_parallel, arrays, [float(s) for s in numbers] + [bool(centered)])
+    _launch(_rmsprop, arrays, [float(s) for s in numbers] + [bool(centered)])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _rmsprop(
     start, stop, param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
 ):  # fmt: skip
@@ -143,15 +116,3 @@ def _rmsprop(
             update += momentum * velocity[i]
             velocity[i] = update
         param[i] -= lr * update
-
-
-@njit(cache=True, parallel=True)
-def _rmsprop_parallel(
-    param, grad, square_avg, velocity, grad_avg, lr, alpha, rest, eps, decay, momentum, centered
-):  # fmt: skip
-    for run in prange((param.size + _RUN - 1) // _RUN):
-        stop = min(param.size, (run + 1) * _RUN)
-        _rmsprop(
-            run * _RUN, stop, param, grad, square_avg, velocity, grad_avg,
-            lr, alpha, rest, eps, decay, momentum, centered,
-        )  # fmt: skip

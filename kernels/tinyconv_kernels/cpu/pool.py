@@ -5,11 +5,10 @@ Definition: ``reference/pool.py``. Sources: Krizhevsky et al. 2012, sec. 3.4 (ov
 """
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import njit
 
 from tinyconv_kernels.cpu._maxima import max_window, row_2x2, row_3x3, row_any
-from tinyconv_kernels.cpu._share import share
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._share import share, threads_for
 from tinyconv_kernels.geometry import clip_window
 
 
@@ -24,8 +23,7 @@ def max_pool2d_forward(x, y, switches, kernel, stride, padding, dilation):
     First maximum wins; a NaN beats every number and the last NaN is kept. A window without a pixel gives -inf and -1.
     """
     arrays = _planes(x), _planes(y), _planes(switches)
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _max_forward, len(arrays[0]), *arrays, kernel, stride, padding, dilation)
+    share(threads_for(x.size), _max_forward, len(arrays[0]), *arrays, kernel, stride, padding, dilation)
 
 
 @njit(cache=True, nogil=True)
@@ -75,8 +73,7 @@ def max_pool2d_backward(dy, switches, dx, kernel, stride, padding, dilation):
 
 def _add_at_switches(values, switches, target):
     arrays = _planes(values), _planes(switches), _planes(target)
-    threads = get_num_threads() if worth_threads(target.size) else 1
-    share(threads, _scatter, len(arrays[0]), *arrays, True)
+    share(threads_for(target.size), _scatter, len(arrays[0]), *arrays, True)
 
 
 @njit(cache=True, nogil=True)
@@ -92,15 +89,13 @@ def _scatter(first, last, values, switches, target, accumulate):
 def max_unpool2d_forward(x, switches, y, accumulate):
     """One thread owns one plane. Writes y: zero, except x at its switches; the last (row-major) wins, or all add."""
     arrays = _planes(x), _planes(switches), _planes(y)
-    threads = get_num_threads() if worth_threads(y.size) else 1
-    share(threads, _scatter, len(arrays[0]), *arrays, accumulate)
+    share(threads_for(y.size), _scatter, len(arrays[0]), *arrays, accumulate)
 
 
 def max_unpool2d_backward(dy, switches, x, dx, accumulate):
     """One thread owns one plane. Writes dx: dy at each switch; where a later value overwrote this one, 0."""
     arrays = _planes(dy), _planes(switches), _planes(dx)
-    threads = get_num_threads() if worth_threads(dy.size) else 1
-    share(threads, _unpool_backward, len(arrays[0]), *arrays, accumulate)
+    share(threads_for(dy.size), _unpool_backward, len(arrays[0]), *arrays, accumulate)
 
 
 @njit(cache=True, nogil=True)
@@ -119,8 +114,7 @@ def _unpool_backward(first, last, dy, switches, dx, accumulate):
 def avg_pool2d_forward(x, y, kernel, stride, padding, count_include_pad, divisor_override):
     """One thread owns one plane. Writes y: the sum over the window's pixels, divided by PyTorch's divisor."""
     work = _planes(x), _planes(y), kernel, stride, padding, count_include_pad, divisor_override
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _avg_forward, len(work[0]), *work)
+    share(threads_for(x.size), _avg_forward, len(work[0]), *work)
 
 
 @njit(inline="always")
@@ -175,8 +169,7 @@ def _avg_forward(first, last, x, y, kernel, stride, padding, count_include_pad, 
 def avg_pool2d_backward(dy, dx, kernel, stride, padding, count_include_pad, divisor_override):
     """One thread owns one plane. Writes dx: each output's gradient over its divisor, ADDED to its window's pixels."""
     work = _planes(dy), _planes(dx), kernel, stride, padding, count_include_pad, divisor_override
-    threads = get_num_threads() if worth_threads(dx.size) else 1
-    share(threads, _avg_backward, len(work[0]), *work)
+    share(threads_for(dx.size), _avg_backward, len(work[0]), *work)
 
 
 @njit(inline="always")
@@ -217,8 +210,7 @@ def _avg_backward(first, last, dy, dx, kernel, stride, padding, count_include_pa
 
 def adaptive_avg_pool2d_forward(x, y):
     """One thread owns one plane. Writes y: the mean of rows floor(oh H / OH) .. ceil((oh + 1) H / OH) - 1, columns."""
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _adaptive_avg_forward, x.shape[0] * x.shape[1], _planes(x), _planes(y))
+    share(threads_for(x.size), _adaptive_avg_forward, x.shape[0] * x.shape[1], _planes(x), _planes(y))
 
 
 @njit(inline="always")
@@ -249,8 +241,7 @@ def _adaptive_avg_forward(first, last, x, y):
 
 def adaptive_avg_pool2d_backward(dy, dx):
     """One thread owns one plane. Writes dx: each output's gradient over its window's area, ADDED to its pixels."""
-    threads = get_num_threads() if worth_threads(dx.size) else 1
-    share(threads, _adaptive_avg_backward, dx.shape[0] * dx.shape[1], _planes(dy), _planes(dx))
+    share(threads_for(dx.size), _adaptive_avg_backward, dx.shape[0] * dx.shape[1], _planes(dy), _planes(dx))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -272,8 +263,8 @@ def _adaptive_avg_backward(first, last, dy, dx):
 
 def adaptive_max_pool2d_forward(x, y, switches):
     """One thread owns one plane. Writes y and switches over the windows of adaptive_avg_pool2d_forward."""
-    threads = get_num_threads() if worth_threads(x.size) else 1
-    share(threads, _adaptive_max_forward, x.shape[0] * x.shape[1], _planes(x), _planes(y), _planes(switches))
+    arrays = _planes(x), _planes(y), _planes(switches)
+    share(threads_for(x.size), _adaptive_max_forward, len(arrays[0]), *arrays)
 
 
 @njit(cache=True, nogil=True)

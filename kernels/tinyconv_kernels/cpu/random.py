@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._share import share, threads_for
 
 _RUN = 1024  # elements drawn at a time into a buffer that stays in the first-level cache; a multiple of 4
 
@@ -50,13 +50,10 @@ def _draw(bits, first, count, sample, k0, k1, stream):
 def random_uniform(out, samples, seed, stream):
     """One thread owns a run of one row. Writes out (N, M), uniform on [0, 1)."""
     identity = _identity(samples, seed, stream)
-    if worth_threads(out.size):
-        _uniform_parallel(_runs(out), out, *identity)
-    else:
-        _uniform(0, _runs(out), out, *identity)
+    share(threads_for(out.size), _uniform, _runs(out), out, *identity)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _uniform(first, last, out, samples, k0, k1, stream):
     M = out.shape[1]
     runs = (M + _RUN - 1) // _RUN
@@ -70,24 +67,15 @@ def _uniform(first, last, out, samples, k0, k1, stream):
             row[e] = out.dtype.type(bits[e]) * unit
 
 
-@njit(cache=True, parallel=True)
-def _uniform_parallel(jobs, out, samples, k0, k1, stream):
-    for job in prange(jobs):
-        _uniform(job, job + 1, out, samples, k0, k1, stream)
-
-
 def dropout_forward(x, y, mask, samples, p, scale, seed, stream):
     """One thread owns a run of one row. Writes mask (bool) = uniform >= p and y = x scale where kept, x 0 elsewhere."""
     # bits / 2^24 >= p is bits >= ceil(2^24 p): whole numbers, so float32 and float64 inputs get one mask.
     options = math.ceil(p * 2.0**24), x.dtype.type(scale)
     identity = _identity(samples, seed, stream)
-    if worth_threads(x.size):
-        _dropout_parallel(_runs(x), x, y, mask, *options, *identity)
-    else:
-        _dropout(0, _runs(x), x, y, mask, *options, *identity)
+    share(threads_for(x.size), _dropout, _runs(x), x, y, mask, *options, *identity)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _dropout(first, last, x, y, mask, threshold, scale, samples, k0, k1, stream):
     M = x.shape[1]
     runs = (M + _RUN - 1) // _RUN
@@ -101,12 +89,6 @@ def _dropout(first, last, x, y, mask, threshold, scale, samples, k0, k1, stream)
         for e in range(b - a):
             kept[e] = bits[e] >= threshold
             out[e] = row[e] * (scale if bits[e] >= threshold else zero)
-
-
-@njit(cache=True, parallel=True)
-def _dropout_parallel(jobs, x, y, mask, threshold, scale, samples, k0, k1, stream):
-    for job in prange(jobs):
-        _dropout(job, job + 1, x, y, mask, threshold, scale, samples, k0, k1, stream)
 
 
 @np.errstate(all="ignore")

@@ -1,9 +1,9 @@
 """Resizing kernels; definition: ``reference/resize.py``. One thread owns whole (n, c) planes: sums keep their order."""
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from tinyconv_kernels.cpu._threads import worth_threads
+from tinyconv_kernels.cpu._share import share, threads_for
 
 
 def _planes(a):
@@ -37,13 +37,10 @@ def _linear(out_size, size, align_corners, scale, dtype):
 def interpolate_nearest_forward(x, y, scale):
     """One thread owns one plane. Writes y."""
     rows, columns = _nearest(y.shape[2], x.shape[2], scale[0]), _nearest(y.shape[3], x.shape[3], scale[1])
-    if worth_threads(y.size):
-        _nearest_forward_parallel(_planes(x), _planes(y), rows, columns)
-    else:
-        _nearest_forward(0, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
+    share(threads_for(y.size), _nearest_forward, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _nearest_forward(first, last, x, y, rows, columns):
     for p in range(first, last):
         for oh in range(rows.size):
@@ -52,22 +49,13 @@ def _nearest_forward(first, last, x, y, rows, columns):
                 out[ow] = source[columns[ow]]
 
 
-@njit(cache=True, parallel=True)
-def _nearest_forward_parallel(x, y, rows, columns):
-    for p in prange(y.shape[0]):
-        _nearest_forward(p, p + 1, x, y, rows, columns)
-
-
 def interpolate_nearest_backward(dy, dx, scale):
     """One thread owns one plane. Writes dx: the sum over each pixel's copies."""
     rows, columns = _nearest(dy.shape[2], dx.shape[2], scale[0]), _nearest(dy.shape[3], dx.shape[3], scale[1])
-    if worth_threads(dy.size):
-        _nearest_backward_parallel(_planes(dy), _planes(dx), rows, columns)
-    else:
-        _nearest_backward(0, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
+    share(threads_for(dy.size), _nearest_backward, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _nearest_backward(first, last, dy, dx, rows, columns):
     for p in range(first, last):
         dx[p] = 0
@@ -77,23 +65,14 @@ def _nearest_backward(first, last, dy, dx, rows, columns):
                 out[columns[ow]] += source[ow]
 
 
-@njit(cache=True, parallel=True)
-def _nearest_backward_parallel(dy, dx, rows, columns):
-    for p in prange(dy.shape[0]):
-        _nearest_backward(p, p + 1, dy, dx, rows, columns)
-
-
 def interpolate_bilinear_forward(x, y, align_corners, scale):
     """One thread owns one plane. Writes y."""
     rows = _linear(y.shape[2], x.shape[2], align_corners, scale[0], x.dtype)
     columns = _linear(y.shape[3], x.shape[3], align_corners, scale[1], x.dtype)
-    if worth_threads(y.size):
-        _bilinear_forward_parallel(_planes(x), _planes(y), rows, columns)
-    else:
-        _bilinear_forward(0, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
+    share(threads_for(y.size), _bilinear_forward, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _bilinear_forward(first, last, x, y, rows, columns):
     tops, bottoms, downs = rows
     lefts, rights, acrosses = columns
@@ -108,23 +87,14 @@ def _bilinear_forward(first, last, x, y, rows, columns):
                 out[ow] = (one - down) * above + down * below
 
 
-@njit(cache=True, parallel=True)
-def _bilinear_forward_parallel(x, y, rows, columns):
-    for p in prange(y.shape[0]):
-        _bilinear_forward(p, p + 1, x, y, rows, columns)
-
-
 def interpolate_bilinear_backward(dy, dx, align_corners, scale):
     """One thread owns one plane. Writes dx: what each output read goes back with the same weight."""
     rows = _linear(dy.shape[2], dx.shape[2], align_corners, scale[0], dx.dtype)
     columns = _linear(dy.shape[3], dx.shape[3], align_corners, scale[1], dx.dtype)
-    if worth_threads(dy.size):
-        _bilinear_backward_parallel(_planes(dy), _planes(dx), rows, columns)
-    else:
-        _bilinear_backward(0, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
+    share(threads_for(dy.size), _bilinear_backward, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _bilinear_backward(first, last, dy, dx, rows, columns):
     tops, bottoms, downs = rows
     lefts, rights, acrosses = columns
@@ -140,9 +110,3 @@ def _bilinear_backward(first, last, dy, dx, rows, columns):
                 upper[right] += across * above
                 lower[left] += (one - across) * below
                 lower[right] += across * below
-
-
-@njit(cache=True, parallel=True)
-def _bilinear_backward_parallel(dy, dx, rows, columns):
-    for p in prange(dy.shape[0]):
-        _bilinear_backward(p, p + 1, dy, dx, rows, columns)
