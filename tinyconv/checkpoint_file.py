@@ -113,7 +113,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 def as_array(value: Any) -> np.ndarray:
     """Return an array, or a Tensor's array, in host memory."""
     data = getattr(value, "data", None)
-    return device.host(data if isinstance(data, np.ndarray) else np.asarray(value))
+    return device.host(data if isinstance(data, device.ARRAYS) else np.asarray(value))
 
 
 def pack(tree: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -133,9 +133,9 @@ def pack(tree: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(tree, (list, tuple)):
         kind = "tuple" if isinstance(tree, tuple) else "list"
         return {kind: [pack(value, f"{name}/{i}", arrays) for i, value in enumerate(tree)]}
-    if isinstance(tree, np.ndarray) or isinstance(getattr(tree, "data", None), np.ndarray):
+    if isinstance(tree, device.ARRAYS) or isinstance(getattr(tree, "data", None), device.ARRAYS):
         arrays[name] = as_array(tree)
-        return {"array" if isinstance(tree, np.ndarray) else "tensor": name}
+        return {"array" if isinstance(tree, device.ARRAYS) else "tensor": name}
     return plain(tree)
 
 

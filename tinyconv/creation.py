@@ -77,13 +77,13 @@ def full(
     dtype = errors.check_dtype("full", dtype)
     if devices.check_name(device) == "meta":
         return Tensor(devices.MetaArray(_shape((shape,)), dtype), requires_grad)
-    return Tensor(np.full(_shape((shape,)), value, dtype), requires_grad)
+    return Tensor(devices.move(np.full(_shape((shape,)), value, dtype), device), requires_grad)
 
 
 def empty(*shape: Shape, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
     """Return a tensor whose elements are whatever the memory held."""
-    maker = devices.MetaArray if devices.check_name(device) == "meta" else np.empty
-    return Tensor(maker(_shape(shape), errors.check_dtype("empty", dtype)), requires_grad)
+    like = devices.move(np.empty(0, errors.check_dtype("empty", dtype)), device)
+    return Tensor(devices.empty(like, _shape(shape)), requires_grad)
 
 
 def zeros(*shape: Shape, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:
@@ -128,7 +128,8 @@ def _draw(stream: str, shape: tuple, dtype: Any, device: str, requires_grad: boo
     dtype = errors.check_dtype(stream, dtype)
     if devices.check_name(device) == "meta":
         return Tensor(devices.MetaArray(_shape(shape), dtype), requires_grad)
-    return Tensor(np.asarray(draw(random.next_generator(stream), _shape(shape))).astype(dtype), requires_grad)
+    drawn = np.asarray(draw(random.next_generator(stream), _shape(shape))).astype(dtype)
+    return Tensor(devices.move(drawn, device), requires_grad)
 
 
 def randn(*shape: Shape, dtype: Any = np.float32, device: str = "cpu", requires_grad: bool = False) -> Tensor:

@@ -1,7 +1,8 @@
 """Devices: where an array lives, how one is allocated there, and which kernels work on it.
 
-``"cpu"`` arrays are NumPy's. ``"meta"`` arrays have a shape and a dtype but no elements, and every kernel does nothing
-on them: a network runs on ``meta`` to learn its output shapes without allocating or computing anything.
+``"cpu"`` arrays are NumPy's. ``"cuda"`` arrays are DeviceArrays: a GPU's memory, or the simulator's. ``"meta"`` arrays
+have a shape and a dtype but no elements, and every kernel does nothing on them: a network runs on ``meta`` to learn its
+output shapes without allocating or computing anything. Nothing of CUDA is imported before somebody asks for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv_kernels.device_array import DeviceArray
+
+ARRAYS = (np.ndarray, DeviceArray)  # what a Tensor's data may be
 NAMES = ("cpu", "cuda", "meta")
 _ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 
@@ -44,72 +48,98 @@ def check_name(device: str) -> str:
     if device not in NAMES:
         raise ValueError(f'device: wanted one of "cpu", "cuda", "meta", got {device!r}')
     if device == "cuda":
-        raise RuntimeError(
-            'device "cuda": this version of tinyconv has no CUDA kernels yet (nor a simulator run of them); '
-            'use device="cpu". `tinyconv doctor` shows what this machine has'
-        )
+        _cuda()
     return device
 
 
-def of(array: np.ndarray) -> str:
+@functools.cache
+def _cuda() -> Any:
+    """Return the CUDA kernels' memory module, or raise with why there is no GPU."""
+    try:
+        from tinyconv_kernels.cuda import memory
+
+        reason = memory.why_not()
+    except ImportError as problem:
+        reason = str(problem)
+    if reason:
+        raise RuntimeError(
+            f'device "cuda": {reason}; use device="cpu", or NUMBA_ENABLE_CUDASIM=1 before Python starts for the '
+            "simulator. `tinyconv doctor` shows what this machine has"
+        )
+    return memory
+
+
+def of(array: Any) -> str:
     """Return the name of the device an array lives on."""
-    return "meta" if isinstance(array, MetaArray) else "cpu"
+    return "meta" if isinstance(array, MetaArray) else "cuda" if isinstance(array, DeviceArray) else "cpu"
 
 
-def empty(like: np.ndarray, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+def empty(like: Any, shape: Sequence[int], dtype: Any = None) -> Any:
     """Allocate an uninitialised array on the device of ``like``."""
     dtype = like.dtype if dtype is None else dtype
-    return MetaArray(shape, dtype) if isinstance(like, MetaArray) else np.empty(shape, dtype)
+    if isinstance(like, MetaArray):
+        return MetaArray(shape, dtype)
+    return _cuda().empty(shape, dtype) if isinstance(like, DeviceArray) else np.empty(shape, dtype)
 
 
-def zeros(like: np.ndarray, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+def zeros(like: Any, shape: Sequence[int], dtype: Any = None) -> Any:
     """Allocate an array of zeros on the device of ``like``."""
+    if isinstance(like, DeviceArray):
+        out = empty(like, shape, dtype)
+        kernels_for(out).elementwise.fill(out, 0)
+        return out
     dtype = like.dtype if dtype is None else dtype
     return MetaArray(shape, dtype) if isinstance(like, MetaArray) else np.zeros(shape, dtype)
 
 
-def move(array: np.ndarray, device: str) -> np.ndarray:
+def move(array: Any, device: str) -> Any:
     """Return the array on ``device``: itself if it is there already."""
     check_name(device)
     if of(array) == device:
         return array
     if device == "meta":
         return MetaArray(array.shape, array.dtype)
-    raise RuntimeError(f'device "meta": an array of shape {array.shape} has no elements to copy to "{device}"')
+    if isinstance(array, MetaArray):
+        raise RuntimeError(f'device "meta": an array of shape {array.shape} has no elements to copy to "{device}"')
+    return _cuda().to_device(array) if device == "cuda" else _cuda().to_host(array)
 
 
-def host(array: np.ndarray) -> np.ndarray:
-    """Return the array in the host's memory (itself on the CPU)."""
+def host(array: Any) -> np.ndarray:
+    """Return the array in the host's memory: itself on the CPU, a copy of what is on a GPU."""
     if isinstance(array, MetaArray):
         raise RuntimeError(f'device "meta": a tensor of shape {array.shape} has a shape and a dtype but no elements')
-    return array
+    return _cuda().to_host(array) if isinstance(array, DeviceArray) else array
 
 
-def workspace(like: np.ndarray, nbytes: int) -> np.ndarray | None:
+def workspace(like: Any, nbytes: int) -> Any:
     """Allocate ``nbytes`` of scratch memory, aligned to 64 bytes, for a kernel that asked for it; None for 0."""
     if nbytes == 0 or isinstance(like, MetaArray):
         return None
+    if isinstance(like, DeviceArray):
+        return _cuda().empty((nbytes,), np.uint8)
     raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + nbytes]
 
 
-def contiguous(array: np.ndarray) -> np.ndarray:
+def contiguous(array: Any) -> Any:
     """Return the array itself if it is C-contiguous and writable, else a copy.
 
     Kernels are compiled once for that layout: a strided or read-only argument would compile each of them again.
     """
     if isinstance(array, MetaArray) or (array.flags.c_contiguous and array.flags.writeable):
         return array
-    return np.array(array, order="C")
+    return array.copy() if isinstance(array, DeviceArray) else np.array(array, order="C")
 
 
-def share_memory(a: np.ndarray, b: np.ndarray) -> bool:
+def share_memory(a: Any, b: Any) -> bool:
     """Whether a write to one array may change the other."""
     if a is b:
         return True
     if isinstance(a, MetaArray) or isinstance(b, MetaArray):
         return False
+    if isinstance(a, DeviceArray) or isinstance(b, DeviceArray):
+        return getattr(a, "block", 0) is getattr(b, "block", 1)  # may be: parts of one block are not told apart
     # Two arrays that own their memory share none: told in a tenth of the time that NumPy's comparison of bounds takes.
     return not (a.flags.owndata and b.flags.owndata) and np.may_share_memory(a, b)
 
@@ -151,10 +181,19 @@ _NOTHING = _Nothing()
 _chosen: list[Any] = []
 
 
-def kernels_for(array: np.ndarray) -> Any:
+def broadcast_to(array: Any, shape: Sequence[int]) -> Any:
+    """Return a view in which axes of size 1 are repeated."""
+    if isinstance(array, MetaArray):
+        return MetaArray(shape, array.dtype)
+    return array.broadcast_to(shape) if isinstance(array, DeviceArray) else np.broadcast_to(array, shape)
+
+
+def kernels_for(array: Any) -> Any:
     """Return the package of kernels for an array: ``kernels_for(x).pool.max_pool2d_forward(...)``."""
     if isinstance(array, MetaArray):
         return _NOTHING
+    if isinstance(array, DeviceArray):
+        return _backend("cuda")
     return _chosen[-1] if _chosen else _backend("cpu")
 
 

@@ -151,7 +151,7 @@ class Node:
         if self.edges[i] is None or grad is None:
             return None
         shape, dtype = self.shapes[i]
-        grad = grad if isinstance(grad, np.ndarray) else np.asarray(grad)
+        grad = grad if isinstance(grad, device.ARRAYS) else np.asarray(grad)
         if grad.shape != shape:
             raise RuntimeError(
                 f"{self.name}.backward: the gradient of argument {i} must have the argument's shape {shape}, "
@@ -239,7 +239,7 @@ class Function:
             shapes.append((a.data.shape, a.data.dtype) if isinstance(a, kind) else None)
         node = Node(cls, ctx, tuple(edges), tuple(shapes), tuple([(t.data.shape, t.data.dtype) for t in outputs]))
         for array in ctx.saved:
-            if isinstance(array, np.ndarray):
+            if isinstance(array, device.ARRAYS):
                 for t in (*tensors, *outputs):
                     if array is t.data or device.share_memory(array, t.data):
                         node.versions.append((t._version, t._version.value))

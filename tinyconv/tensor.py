@@ -34,8 +34,8 @@ class Tensor(TensorMethods):
 
     Attributes
     ----------
-    data : np.ndarray
-        The raw array (a MetaArray on the device "meta").
+    data : array
+        The raw array (a MetaArray on the device "meta", a DeviceArray on "cuda").
     grad : Tensor or None
         The sum of the gradients of all ``backward`` calls since it was last set to None; leaves only.
     node : Node or None
@@ -46,7 +46,7 @@ class Tensor(TensorMethods):
     __array_priority__ = 1000  # np.float32(2) * tensor calls our __rmul__
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self.data = data if isinstance(data, np.ndarray) else np.asarray(data)
+        self.data = data if isinstance(data, device.ARRAYS) else np.asarray(data)
         errors.check_dtype("Tensor", self.data.dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"Tensor: only float32 and float64 tensors can require a gradient, got {self.data.dtype}")
@@ -105,7 +105,7 @@ class Tensor(TensorMethods):
         extra += f", grad_fn=<{self.node.name}>" if self.node else ", requires_grad=True" if self.requires_grad else ""
         if self.device == "meta":
             return f"tensor(..., shape={self.shape}, dtype={self.dtype}{extra})"
-        text = np.array2string(self.data, separator=", ", prefix="tensor(", precision=4, threshold=200)
+        text = np.array2string(device.host(self.data), separator=", ", prefix="tensor(", precision=4, threshold=200)
         return f"tensor({text}, dtype={self.dtype}{extra})"
 
     def __hash__(self) -> int:
@@ -229,7 +229,9 @@ class Tensor(TensorMethods):
             errors.check_same_device(op, self=self, value=value)
             value = value.data
         self._version.value += 1
-        return value if isinstance(value, (np.ndarray, bool, int, float)) else np.asarray(value)
+        if isinstance(value, (bool, int, float)) or device.of(value) == self.device:
+            return value
+        return device.move(np.asarray(value), self.device)
 
     def _in_place(self, op: str, other: Any) -> Tensor:
         value = self._writing(op + "_", other)

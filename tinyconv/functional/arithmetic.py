@@ -29,7 +29,7 @@ def _shape(a: Any) -> tuple[int, ...]:
 
 def _out(op: str, x: Any, y: Any, dtype: Any = None) -> Any:
     """Allocate the broadcast result of two operands, one of which may be a Python number."""
-    array = x if isinstance(x, np.ndarray) else y
+    array = x if isinstance(x, device.ARRAYS) else y
     return device.empty(array, _broadcast(op, _shape(x), _shape(y)), _promote(x, y) if dtype is None else dtype)
 
 
@@ -49,11 +49,11 @@ def _promote(*operands: Any) -> Any:
 
     The kinds are bool < integers < floats; a float wins over integers whatever their widths.
     """
-    arrays = [a for a in operands if isinstance(a, np.ndarray)]
+    arrays = [a for a in operands if isinstance(a, device.ARRAYS)]
     dtype = arrays[0].dtype
     if all(a.dtype == dtype for a in arrays) and (len(arrays) == len(operands) or dtype.kind == "f"):
         return dtype
-    numbers = [np.dtype(_number_dtype(a)) for a in operands if not isinstance(a, np.ndarray)]
+    numbers = [np.dtype(_number_dtype(a)) for a in operands if not isinstance(a, device.ARRAYS)]
     result, rank = np.dtype(np.bool_), -1
     for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
         highest = max((errors.KINDS[dtype.kind] for dtype in group), default=-1)
@@ -159,14 +159,14 @@ class Pow(Function):
         x, y, out = ctx.saved
         dx = dexponent = None
         if ctx.needs_input_grad[0]:
-            lower = _run("sub", y, 1) if isinstance(y, np.ndarray) else y - 1
+            lower = _run("sub", y, 1) if isinstance(y, device.ARRAYS) else y - 1
             slope = _run("mul", _run("pow", x, lower), y, dy.dtype)
             # x ** 0 has derivative 0 everywhere, also at 0, where the formula gives inf * 0.
-            constant = _run("eq", y, 0, np.bool_) if isinstance(y, np.ndarray) else y == 0
+            constant = _run("eq", y, 0, np.bool_) if isinstance(y, device.ARRAYS) else y == 0
             dx = _sum_to(_run("mul", dy, _choose(constant, 0.0, slope, dy)), _shape(x))
         if ctx.needs_input_grad[1]:
             base = x
-            if not isinstance(x, np.ndarray):
+            if not isinstance(x, device.ARRAYS):
                 base = device.empty(dy, ())
                 _elementwise(dy).fill(base, x)
             slope = _run("mul", out, _map("log", base), dy.dtype)
@@ -279,9 +279,13 @@ def pow(x: Any, exponent: Any) -> Tensor:
     """Return x ** exponent with broadcasting."""
     x, exponent = _operands("pow", x, exponent)
     plain = [a.data if isinstance(a, Tensor) else a for a in (x, exponent)]
-    if _promote(*plain).kind != "f" and device.of(plain[1]) != "meta" and np.any(np.asarray(plain[1]) < 0):
+    if _promote(*plain).kind != "f" and device.of(plain[1]) != "meta" and _any_negative(plain[1]):
         raise ValueError("pow: integers have no negative integer powers; convert with .float()")
     return Pow.apply(x, exponent)
+
+
+def _any_negative(exponent: Any) -> bool:
+    return bool(np.any((device.host(exponent) if isinstance(exponent, device.ARRAYS) else np.asarray(exponent)) < 0))
 
 
 def maximum(x: Any, y: Any) -> Tensor:

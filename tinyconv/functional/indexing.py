@@ -33,6 +33,7 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Any, positions: np.ndarray) -> Any:
+        positions = device.move(positions, device.of(x))
         ctx.shape, ctx.positions = x.shape, positions
         out = device.empty(x, positions.shape)
         device.kernels_for(x).index.gather(device.contiguous(x).reshape(-1), positions, out)
@@ -109,5 +110,5 @@ def embedding(index: Tensor, weight: Tensor) -> Tensor:
     errors.check_tensor("embedding", "index", index)
     errors.check_integer("embedding", "index", index)
     if index.device != "meta":
-        errors.check_range("embedding", "index", index.data, weight.shape[0])
+        errors.check_range("embedding", "index", device.host(index.data), weight.shape[0])
     return Embedding.apply(weight, index.long())

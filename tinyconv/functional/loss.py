@@ -28,6 +28,7 @@ class CrossEntropy(Function):
     def forward(
         ctx: Any, x: Any, target: Any, weight: Any, rule: tuple, view: tuple, shape: tuple, divisor: Any
     ) -> Any:
+        target = device.move(target, device.of(x))
         loss, log_prob = device.empty(x, target.shape), device.empty(x, view)
         kernels = device.kernels_for(x)
         kernels.softmax.cross_entropy_forward(
@@ -100,6 +101,10 @@ def _check(op: str, x: Tensor, target: Any, reduction: str, integers: bool = Fal
         errors.check_shape(op, "target", target, x.shape, "like x")
 
 
+def _in_unit_interval(values: np.ndarray) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
 def _constant(op: str, x: Tensor, name: str, weight: Tensor) -> Tensor:
     """Return a weight without its gradient, or raise if it does not broadcast to x's shape."""
     errors.check_tensor(op, name, weight)
@@ -163,7 +168,7 @@ def _weight_of(targets: Any, weight: Any, ignore_index: int) -> float:
     if device.of(targets) == "meta":
         return 1.0
     kept = targets != ignore_index
-    return float(np.count_nonzero(kept) if weight is None else weight[targets[kept]].sum(dtype=np.float64))
+    return float(np.count_nonzero(kept) if weight is None else device.host(weight)[targets[kept]].sum(dtype=np.float64))
 
 
 # --------------------------------------------------------------------------------------------------- classification
@@ -262,8 +267,12 @@ def _picked(x: Tensor, targets: Any, weight: Any, ignore_index: int | None) -> T
     positions = (np.arange(N)[:, None] * K + classes) * M + np.arange(M)
     out = Gather.apply(x, positions)
     if weight is not None:
-        out = out * Tensor(weight[classes])
-    return out if kept.all() else where(Tensor(kept), out, 0.0)
+        out = out * _beside(x, device.host(weight)[classes])
+    return out if kept.all() else where(_beside(x, kept), out, 0.0)
+
+
+def _beside(x: Tensor, array: np.ndarray) -> Tensor:
+    return Tensor(device.move(array, x.device))
 
 
 def multi_margin_loss(
@@ -287,10 +296,10 @@ def multi_margin_loss(
     excess = excess if p == 1 else excess * excess
     if x.device != "meta":
         # The right class itself would add margin^p.
-        excess = where(Tensor(np.arange(view[1])[:, None] == targets[:, None]), 0.0, excess)
+        excess = where(_beside(x, np.arange(view[1])[:, None] == targets[:, None]), 0.0, excess)
     loss = sum(excess, 1) / view[1]
     if shares is not None and x.device != "meta":
-        loss = loss * Tensor(shares[targets])
+        loss = loss * _beside(x, device.host(shares)[targets])
     return _reduce(loss.reshape(target.shape), reduction)
 
 
@@ -346,7 +355,7 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
     """
     op = "binary_cross_entropy"
     _check(op, x, target, reduction)
-    if x.device != "meta" and x.numel() and not ((x.data >= 0) & (x.data <= 1)).all():
+    if x.device != "meta" and x.numel() and not _in_unit_interval(device.host(x.data)):
         raise ValueError(f"{op}: x must be probabilities in [0, 1]; use binary_cross_entropy_with_logits for scores")
     loss = BinaryCrossEntropy.apply(x, target)
     return _reduce(loss if weight is None else loss * _constant(op, x, "weight", weight), reduction)

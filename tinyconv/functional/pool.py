@@ -205,7 +205,7 @@ def max_unpool2d(
         height, width = ((n - 1) * s - 2 * p + k for n, s, p, k in axes)
         out = height, width
     if x.device != "meta":
-        errors.check_range(op, f"indices for an output map of {out}", indices.data, out[0] * out[1])
+        errors.check_range(op, f"indices for an output map of {out}", device.host(indices.data), out[0] * out[1])
     return unbatched(MaxUnpool2d.apply(x, indices.long(), out, accumulate))
 
 

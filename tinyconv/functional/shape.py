@@ -53,9 +53,7 @@ class Expand(Function):
     @staticmethod
     def forward(ctx: Any, x: Any, shape: tuple[int, ...]) -> Any:
         ctx.shape = x.shape
-        if isinstance(x, device.MetaArray):
-            return device.MetaArray(shape, x.dtype)
-        return np.broadcast_to(x, shape)
+        return device.broadcast_to(x, shape)
 
     @staticmethod
     def backward(ctx: Any, dy: Any) -> Any:
@@ -161,7 +159,7 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _viewable(x: Tensor, shape: tuple[int, ...]) -> bool:
-    return x.device == "meta" or bool(np.may_share_memory(x.data.reshape(shape), x.data))
+    return x.device == "meta" or device.share_memory(x.data.reshape(shape), x.data)
 
 
 def view(x: Tensor, shape: Sequence[int]) -> Tensor:

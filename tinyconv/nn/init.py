@@ -53,7 +53,7 @@ def _draw(tensor: Tensor, stream: str, scale: float, shift: float) -> Tensor:
         return tensor
     generator = random.next_generator("init." + stream)
     draw = generator.standard_normal if stream == "normal" else generator.random
-    in_place = tensor.dtype == np.float32 and tensor.data.flags.c_contiguous
+    in_place = tensor.device == "cpu" and tensor.dtype == np.float32 and tensor.data.flags.c_contiguous
     if in_place:  # a fully connected layer of AlexNet has 38 million values: no second copy of them
         draw(dtype=np.float32, out=tensor.data)
     else:

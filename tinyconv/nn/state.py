@@ -75,9 +75,9 @@ def load_state_dict(module: Module, values: dict[str, Any], strict: bool = True)
         problems += [f"missing ({len(missing)}): {_some(missing)}"] if missing else []
         problems += [f"unexpected ({len(unexpected)}): {_some(unexpected)}"] if unexpected else []
     mismatched = [
-        f"{name} is {tuple(tensor.shape)} in the model, {tuple(np.shape(_array(values[name])))} in the state"
+        f"{name} is {tuple(tensor.shape)} in the model, {_shape(values[name])} in the state"
         for name, tensor in slots.items()
-        if name in values and tuple(np.shape(_array(values[name]))) != tuple(tensor.shape)
+        if name in values and _shape(values[name]) != tuple(tensor.shape)
     ]
     problems += [f"wrong shape ({len(mismatched)}): {_some(mismatched)}"] if mismatched else []
     if problems:
@@ -89,6 +89,10 @@ def load_state_dict(module: Module, values: dict[str, Any], strict: bool = True)
             if name in values:
                 tensor.copy_(_array(values[name]))
     return Incompatible(missing, unexpected)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape if hasattr(value, "shape") else np.shape(value))
 
 
 def _array(value: Any) -> Any:

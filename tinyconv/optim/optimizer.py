@@ -182,7 +182,7 @@ class Optimizer:
 def _taken(value: Any, p: Tensor, what: str) -> Any:
     """Return a saved value as state of p: an array copied in p's dtype, a number as it is."""
     value = value.data if isinstance(value, Tensor) else value
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, device.ARRAYS):
         return value
     if value.ndim == 0 and (p.ndim or value.dtype.kind != "f"):
         return value.item()

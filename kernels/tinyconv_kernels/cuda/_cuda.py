@@ -1,0 +1,28 @@
+"""The project's one import of numba.cuda, and what differs in its simulator. Import this only when a GPU is asked for.
+
+The simulator (``NUMBA_ENABLE_CUDASIM=1`` before Python starts) runs kernels as Python, each CUDA thread a Python thread:
+slow, but every line can be stepped through, and a bad index raises. ``cuda`` must be a global of the files with kernels.
+"""
+
+import numpy as np
+
+# numba-cuda 0.30 uses np.row_stack, which NumPy 2.5 removed (numba-cuda#907; it will not be mended there).
+if not hasattr(np, "row_stack"):
+    np.row_stack = np.vstack
+
+from numba import config, cuda
+
+__all__ = ["SIMULATED", "cuda", "device"]
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+if SIMULATED:
+    from tinyconv_kernels.cuda import _simulator  # noqa: F401 (it makes the simulator faster)
+
+    def device(function):
+        """Mark a function that kernels call; in the simulator that is any function."""
+        return function
+
+else:
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small arrays are not a mistake
+    device = cuda.jit(device=True, inline="always")

@@ -1,0 +1,292 @@
+"""Elementwise kernels: one thread per element, under broadcasting; definition: ``reference/elementwise.py``.
+
+One kernel is made for each function of ``scalar.py``, dtype, and number of axes that are left when those that follow each
+other in memory are joined (``cuda/_strided.py``). An operand is an array or a Python number.
+"""
+
+import functools
+
+import numpy as np
+from numba import from_dtype, uint32
+
+from tinyconv_kernels import scalar
+from tinyconv_kernels.cuda import launch, memory
+from tinyconv_kernels.cuda._cuda import cuda, device
+from tinyconv_kernels.cuda._strided import is_array, joined, number, place, steps_in
+
+
+def _run(name, operands, out, compute=None):
+    """Write out = the function of ``scalar.py`` of the operands, which are converted to ``compute`` (out's) first."""
+    if out.size == 0:
+        return
+    compute = out.dtype if compute is None else np.dtype(compute)
+    sizes, steps = joined(out.shape, *(steps_in(a, out.shape) for a in operands), out.steps)
+    kinds = tuple(map(is_array, operands))
+    kernel = _kernel(name, compute, kinds, len(sizes))
+    values = []
+    for operand, step in zip(operands, steps, strict=False):
+        if is_array(operand):
+            values += [memory.flat(operand), operand.offset, step]
+        else:
+            values += [number(operand, compute), 0, step]
+    launch.each(kernel, out.size, *values, memory.flat(out), out.offset, steps[-1], sizes, out.size)
+
+
+@functools.cache
+def _kernel(name, compute, kinds, axes):
+    function, real, at = device(getattr(scalar, name)(compute.type)), from_dtype(compute), place(axes)
+    return _ARITY[len(kinds)](function, at, *(_reader(kind, real) for kind in kinds))
+
+
+def _reader(kind, real):
+    """Return how a kernel gets an operand: out of an array, or as it is."""
+    if not kind:
+        return device(lambda x, i: x)
+    return device(lambda x, i: real(x[i]))
+
+
+def _one(function, at, get):
+    @cuda.jit
+    def kernel(x, x0, xs, out, out0, outs, sizes, count):
+        i = uint32(cuda.grid(1))
+        if i < count:
+            out[out0 + at(i, sizes, outs)] = function(get(x, x0 + at(i, sizes, xs)))
+
+    return kernel
+
+
+def _two(function, at, get_x, get_y):
+    @cuda.jit
+    def kernel(x, x0, xs, y, y0, ys, out, out0, outs, sizes, count):
+        i = uint32(cuda.grid(1))
+        if i < count:
+            first, second = get_x(x, x0 + at(i, sizes, xs)), get_y(y, y0 + at(i, sizes, ys))
+            out[out0 + at(i, sizes, outs)] = function(first, second)
+
+    return kernel
+
+
+def _three(function, at, get_x, get_y, get_z):
+    @cuda.jit
+    def kernel(x, x0, xs, y, y0, ys, z, z0, zs, out, out0, outs, sizes, count):
+        i = uint32(cuda.grid(1))
+        if i < count:
+            first, second = get_x(x, x0 + at(i, sizes, xs)), get_y(y, y0 + at(i, sizes, ys))
+            out[out0 + at(i, sizes, outs)] = function(first, second, get_z(z, z0 + at(i, sizes, zs)))
+
+    return kernel
+
+
+_ARITY = {1: _one, 2: _two, 3: _three}
+
+
+def _common(*operands):
+    """Return the dtype in which operands are compared."""
+    return np.result_type(*(a.dtype if is_array(a) else a for a in operands))
+
+
+def neg(x, out):
+    """One thread owns one element. Writes out = -x."""
+    _run("neg", (x,), out)
+
+
+def exp(x, out):
+    """One thread owns one element. Writes out = e^x."""
+    _run("exp", (x,), out)
+
+
+def log(x, out):
+    """One thread owns one element. Writes out = ln x: -inf at 0, NaN below."""
+    _run("log", (x,), out)
+
+
+def sqrt(x, out):
+    """One thread owns one element. Writes out = the square root of x, NaN below 0."""
+    _run("sqrt", (x,), out)
+
+
+def abs(x, out):  # noqa: A001
+    """One thread owns one element. Writes out = |x|."""
+    _run("abs", (x,), out)
+
+
+def sign(x, out):
+    """One thread owns one element. Writes out = -1, 0 or 1; NaN stays NaN (PyTorch gives 0)."""
+    _run("sign", (x,), out)
+
+
+def sin(x, out):
+    """One thread owns one element. Writes out = sin x, x in radians."""
+    _run("sin", (x,), out)
+
+
+def cos(x, out):
+    """One thread owns one element. Writes out = cos x, x in radians."""
+    _run("cos", (x,), out)
+
+
+def tanh(x, out):
+    """One thread owns one element. Writes out = tanh x."""
+    _run("tanh", (x,), out)
+
+
+def sigmoid(x, out):
+    """One thread owns one element. Writes out = 1 / (1 + e^-x); e^1000 = inf gives the right 0."""
+    _run("sigmoid", (x,), out)
+
+
+def relu(x, out):
+    """One thread owns one element. Writes out = max(x, 0) (Krizhevsky et al. 2012, sec. 3.1)."""
+    _run("relu", (x,), out)
+
+
+def softplus(x, out):
+    """One thread owns one element. Writes out = ln(1 + e^x) as max(x, 0) + ln(1 + e^-|x|), which cannot overflow."""
+    _run("softplus", (x,), out)
+
+
+def isnan(x, out):
+    """One thread owns one element. Writes out (bool) = whether x is NaN."""
+    _run("isnan", (x,), out, x.dtype)
+
+
+def floor(x, out):
+    """One thread owns one element. Writes out = the largest whole number not above x."""
+    _run("floor", (x,), out)
+
+
+def add(x, y, out):
+    """One thread owns one element. Writes out = x + y."""
+    _run("add", (x, y), out)
+
+
+def sub(x, y, out):
+    """One thread owns one element. Writes out = x - y."""
+    _run("sub", (x, y), out)
+
+
+def mul(x, y, out):
+    """One thread owns one element. Writes out = x y."""
+    _run("mul", (x, y), out)
+
+
+def div(x, y, out):
+    """One thread owns one element. Writes out = x / y; 1 / 0 is inf, 0 / 0 NaN."""
+    _run("div", (x, y), out)
+
+
+def pow(x, y, out):  # noqa: A001
+    """One thread owns one element. Writes out = x^y; NaN for a negative x and a fractional y."""
+    _run("pow", (x, y), out)
+
+
+def maximum(x, y, out):
+    """One thread owns one element. Writes out = the larger of x and y, NaN if either is NaN."""
+    _run("maximum", (x, y), out)
+
+
+def minimum(x, y, out):
+    """One thread owns one element. Writes out = the smaller of x and y, NaN if either is NaN."""
+    _run("minimum", (x, y), out)
+
+
+def eq(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether x equals y; NaN equals nothing."""
+    _run("eq", (x, y), out, _common(x, y))
+
+
+def ne(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether x differs from y."""
+    _run("ne", (x, y), out, _common(x, y))
+
+
+def lt(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether x < y."""
+    _run("lt", (x, y), out, _common(x, y))
+
+
+def le(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether x <= y."""
+    _run("le", (x, y), out, _common(x, y))
+
+
+def gt(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether x > y."""
+    _run("gt", (x, y), out, _common(x, y))
+
+
+def ge(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether x >= y."""
+    _run("ge", (x, y), out, _common(x, y))
+
+
+def logical_and(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether both are true (not zero)."""
+    _run("logical_and", (x, y), out, _common(x, y))
+
+
+def logical_or(x, y, out):
+    """One thread owns one element. Writes out (bool) = whether one is true (not zero)."""
+    _run("logical_or", (x, y), out, _common(x, y))
+
+
+def logical_not(x, out):
+    """One thread owns one element. Writes out (bool) = whether x is false (zero)."""
+    _run("logical_not", (x,), out, x.dtype)
+
+
+def where(condition, x, y, out):
+    """One thread owns one element. Writes out = x where the condition (bool) holds, y elsewhere."""
+    _run("where", (condition, x, y), out)
+
+
+def copy(x, out):
+    """One thread owns one element. Writes out = x in out's dtype (floats are cut to whole numbers for an integer out)."""
+    boolean = out.dtype == np.bool_
+    _run("nonzero" if boolean else "same", (x,), out, _common(x))
+
+
+def fill(out, value):
+    """One thread owns one element. Writes out = value."""
+    _run("same", (value,), out)
+
+
+def clamp(x, out, low, high):
+    """One thread owns one element. Writes out = min(max(x, low), high); a bound may be None."""
+    if low is None and high is None:
+        copy(x, out)
+    if low is not None:
+        maximum(x, low, out)
+        x = out
+    if high is not None:
+        minimum(x, high, out)
+
+
+def relu_backward(dy, y, dx):
+    """One thread owns one element. Writes dx = 0 where y <= 0 (relu'(0) = 0), dy elsewhere, also at NaN, as PyTorch."""
+    _run("relu_backward", (dy, y), dx)
+
+
+def leaky_relu(x, out, slope):
+    """One thread owns one element. Writes out = x where x > 0, slope x elsewhere (Maas et al. 2013, eq. 2)."""
+    _run("leaky_relu", (x, slope), out)
+
+
+def leaky_relu_backward(dy, x, dx, slope):
+    """One thread owns one element. Writes dx = dy where x > 0, slope dy elsewhere."""
+    _run("leaky_relu_backward", (dy, x, slope), dx)
+
+
+def tanh_backward(dy, y, dx):
+    """One thread owns one element. Writes dx = dy (1 - y^2), y = tanh x."""
+    _run("tanh_backward", (dy, y), dx)
+
+
+def sigmoid_backward(dy, y, dx):
+    """One thread owns one element. Writes dx = dy y (1 - y), y = sigmoid x."""
+    _run("sigmoid_backward", (dy, y), dx)
+
+
+def softplus_backward(dy, x, dx):
+    """One thread owns one element. Writes dx = dy sigmoid(x)."""
+    _run("softplus_backward", (dy, x), dx)

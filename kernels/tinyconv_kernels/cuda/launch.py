@@ -1,0 +1,33 @@
+"""Launching kernels: every grid size of the backend is worked out here."""
+
+import numpy as np
+
+from tinyconv_kernels.cuda._cuda import SIMULATED
+
+# Threads per block. 256 give a multiprocessor enough blocks to hide memory's latency; the simulator likes fewer, larger
+# ones, since it runs them one after the other.
+THREADS = 64 if SIMULATED else 256
+
+
+def each(kernel, count, *arguments, threads=THREADS):
+    """Run one thread for each of ``count`` elements; the kernel must test its index, the last block being cut short."""
+    if count:
+        kernel[-(-count // threads), threads](*map(_argument, arguments))
+
+
+def blocks(kernel, grid, threads, *arguments):
+    """Run a grid of blocks, (x,) to (x, y, z), of ``threads`` threads each (a number or a tuple)."""
+    if np.prod(grid, dtype=object):
+        kernel[grid, threads](*map(_argument, arguments))
+
+
+def _argument(value):
+    """Whole numbers become uint32: signed indices cost a test each, and uint32 wraps around as negative steps need."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, int):
+        return np.uint32(value & 0xFFFFFFFF)
+    if isinstance(value, tuple):
+        return tuple(map(_argument, value))
+    assert type(value) is not float, "a Python float would make the kernel compute in float64: give it a dtype"
+    return value

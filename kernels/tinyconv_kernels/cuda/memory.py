@@ -1,0 +1,140 @@
+"""Device memory: arrays, their blocks, and the pool that keeps freed blocks for the next array.
+
+The driver takes tens of microseconds to allocate and waits for all kernels before it frees. A training step allocates
+the same sizes over and over, so a freed block is kept and handed out again: all kernels run in one stream, so whoever
+wrote to it before has finished before the next kernel begins.
+"""
+
+import weakref
+from collections import defaultdict
+
+import numpy as np
+
+from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
+from tinyconv_kernels.device_array import DeviceArray
+
+_SMALLEST = 512  # bytes
+_free = defaultdict(list)  # size in bytes: blocks' memory
+_STATISTICS = {"allocated": 0, "cached": 0}
+
+
+class Block:
+    """Bytes on the device, seen as elements of one dtype or another; they return to the pool with the Block."""
+
+    __slots__ = ("raw", "views", "__weakref__")
+
+    def __init__(self, nbytes):
+        size = _rounded(nbytes)
+        self.raw = _free[size].pop() if _free[size] else _new(size)
+        self.views = {}
+        _STATISTICS["allocated"] += size
+        weakref.finalize(self, _give_back, self.raw, size).atexit = False
+
+    def view(self, dtype):
+        """Return the whole block as a 1-D array of Numba's, for kernels. It may be longer than what was asked for."""
+        found = self.views.get(dtype)
+        if found is None:
+            found = self.views[dtype] = self.raw.view(dtype)
+        return found
+
+
+def _rounded(nbytes):
+    """Size class: at most an eighth more, so that arrays of similar sizes share blocks."""
+    if nbytes <= _SMALLEST:
+        return _SMALLEST
+    step = max(_SMALLEST, 1 << (int(nbytes - 1).bit_length() - 3))
+    return -(-nbytes // step) * step
+
+
+def _give_back(raw, size):
+    _free[size].append(raw)
+    _STATISTICS["allocated"] -= size
+
+
+def _new(size):
+    try:
+        return cuda.device_array(size, np.uint8)
+    except Exception as problem:
+        if not _out_of_memory(problem):
+            raise
+    empty_cache()
+    try:
+        return cuda.device_array(size, np.uint8)
+    except Exception as problem:
+        if not _out_of_memory(problem):
+            raise
+        raise MemoryError(
+            f"cuda: no room for {_text(size)}: {_text(available())} are free on the device, and this process holds "
+            f"{_text(_STATISTICS['allocated'])} in arrays; use a smaller batch, or no_grad() where no gradient is needed"
+        ) from None
+
+
+def _out_of_memory(problem):
+    return isinstance(problem, MemoryError) or "OUT_OF_MEMORY" in str(problem)
+
+
+def _text(nbytes):
+    return f"{nbytes / 2**30:.2f} GiB" if nbytes >= 2**28 else f"{nbytes / 2**20:.1f} MiB"
+
+
+def why_not():
+    """Return why kernels cannot run here, "" if they can."""
+    if SIMULATED:
+        return ""
+    try:
+        return "" if cuda.is_available() else "no NVIDIA GPU with a driver was found"
+    except Exception as problem:  # whatever a broken driver raises
+        return f"the driver does not answer ({problem})"
+
+
+def available():
+    """Return how many bytes the driver could still give."""
+    return 0 if SIMULATED else cuda.current_context().get_memory_info()[0]
+
+
+def memory_allocated():
+    """Return how many bytes arrays hold."""
+    return _STATISTICS["allocated"]
+
+
+def empty_cache():
+    """Give kept blocks back to the driver."""
+    _free.clear()
+    if not SIMULATED:
+        cuda.current_context().memory_manager.deallocations.clear()
+
+
+def empty(shape, dtype):
+    """Return an uninitialised DeviceArray."""
+    shape = tuple(int(n) for n in shape)
+    dtype = np.dtype(dtype)
+    size = 1
+    for n in shape:
+        size *= n
+    if size >= 1 << 32:
+        raise MemoryError(f"cuda: arrays have fewer than 2^32 elements (indices are 32 bits), got shape {shape}")
+    return DeviceArray(Block(size * dtype.itemsize), shape, dtype)
+
+
+def to_device(array):
+    """Return a copy of a NumPy array on the device."""
+    array = np.ascontiguousarray(array)
+    out = empty(array.shape, array.dtype)
+    if array.size:
+        flat(out)[: array.size].copy_to_device(array.reshape(-1))
+    return out
+
+
+def to_host(array):
+    """Return a copy of a DeviceArray in the host's memory; waits for the kernels that compute it."""
+    if array.size == 0:
+        return np.empty(array.shape, array.dtype)
+    if not array.flags.c_contiguous:
+        array = array.copy()
+    part = flat(array)[array.offset : array.offset + array.size]
+    return np.ascontiguousarray(part.copy_to_host()).reshape(array.shape)
+
+
+def flat(array):
+    """Return Numba's 1-D array of the whole block that an array lies in; its first element is at ``array.offset``."""
+    return array.block.view(array.dtype)
