@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import device as devices
-from tinyconv import errors, random
+from tinyconv import errors, exchange, random
 from tinyconv.tensor import Tensor
 
 Shape = Any
@@ -54,10 +54,10 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """Return a tensor that shares the memory of another library's CPU tensor (anything with ``__dlpack__``)."""
+    """Return a tensor that shares the memory of another library's (anything with ``__dlpack__``), on the CPU or a GPU."""
     if not hasattr(source, "__dlpack__"):
         raise TypeError(f"from_dlpack: wanted an array of a library that speaks DLPack, got {type(source).__name__}")
-    return Tensor(np.from_dlpack(source))
+    return Tensor(exchange.take(source))
 
 
 def _shape(shape: tuple) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import autograd, device, errors
+from tinyconv import autograd, device, errors, exchange
 from tinyconv.function import Node, mode
 from tinyconv.methods import TensorMethods
 
@@ -136,6 +136,8 @@ class Tensor(TensorMethods):
         """Return the elements as a NumPy array that shares their memory."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use tensor.detach().numpy()")
+        if self.device == "cuda":
+            raise RuntimeError('numpy: this tensor is on "cuda", and NumPy cannot share its memory; use .to("cpu") first')
         return device.host(self.data)
 
     def item(self) -> float | int | bool:
@@ -153,11 +155,16 @@ class Tensor(TensorMethods):
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
             raise BufferError("dlpack: this tensor requires a gradient; export tensor.detach()")
-        # Contiguous: importers abort the process on negative strides.
-        return device.contiguous(device.host(self.data)).__dlpack__(**options)
+        return exchange.dlpack(self.data, **options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return device.host(self.data).__dlpack_device__()
+        return exchange.dlpack_device(self.data)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.requires_grad:
+            raise RuntimeError("cuda array interface: this tensor requires a gradient; export tensor.detach()")
+        return exchange.cuda_array_interface(self.data)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.node is not None:

@@ -100,7 +100,9 @@ class DeviceArray:
 
     # ----------------------------------------------------------------------------------------------------------- views
     def _view(self, shape: Sequence[int], offset: int, steps: Sequence[int]) -> DeviceArray:
-        return DeviceArray(self.block, tuple(shape), self.dtype, offset, tuple(steps), self if self.base is None else self.base)
+        return DeviceArray(
+            self.block, tuple(shape), self.dtype, offset, tuple(steps), self if self.base is None else self.base
+        )
 
     def reshape(self, *shape: Any) -> DeviceArray:
         """Return a view in another shape; of a copy, where the elements do not lie in row-major order."""
@@ -149,7 +151,9 @@ class DeviceArray:
         if np.broadcast_shapes(self.shape, shape) != shape:
             raise ValueError(f"cannot broadcast shape {self.shape} to {shape}")
         lead = len(shape) - self.ndim
-        kept = [step if n == wanted else 0 for n, step, wanted in zip(self.shape, self.steps, shape[lead:], strict=True)]
+        kept = [
+            step if n == wanted else 0 for n, step, wanted in zip(self.shape, self.steps, shape[lead:], strict=True)
+        ]
         return self._view(shape, self.offset, [0] * lead + kept)
 
     def __getitem__(self, key: Any) -> DeviceArray:
@@ -178,7 +182,9 @@ class DeviceArray:
                     raise IndexError(f"index {part} is out of bounds for axis {axis} with size {n}")
                 offset += (int(part) % n) * step
             else:
-                raise IndexError(f"an array on a device takes integers, slices, None and ..., got {type(part).__name__}")
+                raise IndexError(
+                    f"an array on a device takes integers, slices, None and ..., got {type(part).__name__}"
+                )
             axis += 1
         return self._view(shape, offset, steps)
 
@@ -211,7 +217,7 @@ class DeviceArray:
     # ------------------------------------------------------------------------------------- the host may not touch it
     def _refuse(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
-            f"an array of shape {self.shape} is in the GPU's memory; move the tensor with .to(\"cpu\"), "
+            f'an array of shape {self.shape} is in the GPU\'s memory; move the tensor with .to("cpu"), '
             "or call an operation of tinyconv"
         )
 

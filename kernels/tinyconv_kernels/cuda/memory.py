@@ -118,7 +118,7 @@ def empty(shape, dtype):
 
 def to_device(array):
     """Return a copy of a NumPy array on the device."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     out = empty(array.shape, array.dtype)
     if array.size:
         flat(out)[: array.size].copy_to_device(array.reshape(-1))

@@ -1,0 +1,162 @@
+"""DLPack and the CUDA array interface: device memory handed to other libraries, and theirs taken, without a copy.
+
+DLPack passes a C structure in a capsule (dlpack.h, version 0: DLManagedTensor); ctypes builds and reads it. In the
+simulator device memory is the host's, so it is exported as such.
+"""
+
+import ctypes
+
+import numpy as np
+
+from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
+from tinyconv_kernels.device_array import DeviceArray, row_major
+
+DEVICE = (1, 0) if SIMULATED else (2, 0)  # kDLCPU, kDLCUDA
+_KINDS = {"i": 0, "u": 1, "f": 2, "b": 6}  # kDLInt, kDLUInt, kDLFloat, kDLBool
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]  # fmt: skip
+
+
+class _Managed(ctypes.Structure):
+    pass
+
+
+_Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
+_Managed._fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter)]
+
+_python = ctypes.pythonapi
+_python.PyCapsule_New.restype = ctypes.py_object
+_python.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+_python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_python.PyCapsule_SetName.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+# A capsule that nobody took. Its address only: a reference to an object that is being freed would free it again.
+_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_IsValid", _python))
+_pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_GetPointer", _python))
+
+# Exports that another library still holds, by the address of their structure.
+_lent = {}
+
+
+@_Deleter
+def _returned(managed):
+    _lent.pop(ctypes.addressof(managed.contents), None)
+
+
+@_Destructor
+def _dropped(capsule):
+    if _is_valid(capsule, b"dltensor"):
+        _lent.pop(_pointer_of(capsule, b"dltensor"), None)
+
+
+def address(array):
+    """Return the address of an array's first element."""
+    whole = array.block.view(array.dtype)
+    start = whole.__array_interface__["data"][0] if SIMULATED else whole.__cuda_array_interface__["data"][0]
+    return start + array.offset * array.itemsize
+
+
+def export(array):
+    """Return a capsule of a DeviceArray; its block stays alive for as long as the receiver holds it."""
+    n = array.ndim
+    shape, strides = (ctypes.c_int64 * n)(*array.shape), (ctypes.c_int64 * n)(*array.steps)
+    tensor = _Tensor(
+        address(array), *DEVICE, n, _KINDS[array.dtype.kind], 8 * array.itemsize, 1,
+        ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64)), ctypes.cast(strides, ctypes.POINTER(ctypes.c_int64)), 0,
+    )  # fmt: skip
+    managed = _Managed(tensor, None, _returned)
+    _lent[ctypes.addressof(managed)] = managed, shape, strides, array
+    return _python.PyCapsule_New(ctypes.addressof(managed), b"dltensor", ctypes.cast(_dropped, ctypes.c_void_p))
+
+
+class Foreign:
+    """A block of memory that belongs to another library; ``owner`` keeps it alive."""
+
+    def __init__(self, start, count, dtype, owner):
+        self.owner, self.dtype = owner, dtype
+        self.raw = _wrap(start, count, dtype)
+
+    def view(self, dtype):
+        """Return the memory as Numba's 1-D array, in its one dtype."""
+        assert dtype == self.dtype
+        return self.raw
+
+
+def _wrap(start, count, dtype):
+    if SIMULATED:
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        buffer = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(start)
+        return FakeCUDAArray(np.frombuffer(buffer, dtype))
+    interface = {"shape": (count,), "typestr": dtype.str, "data": (start, False), "strides": None, "version": 3}
+    return cuda.as_cuda_array(type("Memory", (), {"__cuda_array_interface__": interface})())
+
+
+def take(shape, steps, start, dtype, owner):
+    """Return a DeviceArray over memory that begins at the address ``start``; steps in elements."""
+    ends = [(n - 1) * step for n, step in zip(shape, steps, strict=True)] if all(shape) else []
+    low, high = sum(e for e in ends if e < 0), sum(e for e in ends if e > 0)
+    block = Foreign(start + low * dtype.itemsize, high - low + 1 if all(shape) else 0, dtype, owner)
+    return DeviceArray(block, tuple(shape), dtype, -low, tuple(steps))
+
+
+def interface(array):
+    """Return the ``__cuda_array_interface__`` of a DeviceArray; all kernels run in the default stream (1)."""
+    if SIMULATED:
+        raise AttributeError("the simulator's memory is no GPU's: there is no __cuda_array_interface__")
+    strides = None if array.flags.c_contiguous else array.strides
+    data = address(array), False
+    return {
+        "shape": array.shape,
+        "strides": strides,
+        "typestr": array.dtype.str,
+        "data": data,
+        "version": 3,
+        "stream": 1,
+    }
+
+
+def from_interface(source):
+    """Return a DeviceArray over an object with ``__cuda_array_interface__`` (PyTorch, CuPy, JAX, Numba)."""
+    given = source.__cuda_array_interface__
+    dtype, shape = np.dtype(given["typestr"]), tuple(given["shape"])
+    strides = given.get("strides")
+    steps = row_major(shape) if strides is None else tuple(s // dtype.itemsize for s in strides)
+    if not SIMULATED:
+        cuda.synchronize()  # their stream may still be writing
+    return take(shape, steps, given["data"][0], dtype, source)
+
+
+def from_capsule(capsule):
+    """Return a DeviceArray over a DLPack capsule, which is used up."""
+    pointer = _python.PyCapsule_GetPointer(capsule, b"dltensor")
+    managed = _Managed.from_address(pointer)
+    _python.PyCapsule_SetName(capsule, b"used_dltensor")
+    t = managed.tensor
+    kind = next(kind for kind, code in _KINDS.items() if code == t.code)
+    dtype = np.dtype(np.bool_) if kind == "b" else np.dtype(f"{kind}{t.bits // 8}")
+    shape = tuple(t.shape[i] for i in range(t.ndim))
+    steps = tuple(t.strides[i] for i in range(t.ndim)) if t.strides else row_major(shape)
+    if not SIMULATED:
+        cuda.synchronize()
+    return take(shape, steps, t.data + t.byte_offset, dtype, _Loan(managed))
+
+
+class _Loan:
+    """What another library lent: given back when nobody here needs it."""
+
+    def __init__(self, managed):
+        self.managed = managed
+
+    def __del__(self):
+        if self.managed.deleter:
+            self.managed.deleter(ctypes.byref(self.managed))
