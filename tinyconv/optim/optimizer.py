@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from tinyconv import device, errors
 from tinyconv.function import enable_grad, no_grad
 from tinyconv.tensor import Tensor
