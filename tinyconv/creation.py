@@ -54,7 +54,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """Return a tensor that shares the memory of another library's (anything with ``__dlpack__``), on the CPU or a GPU."""
+    """Return a tensor that shares the memory of another library's (anything with ``__dlpack__``), CPU or GPU."""
     if not hasattr(source, "__dlpack__"):
         raise TypeError(f"from_dlpack: wanted an array of a library that speaks DLPack, got {type(source).__name__}")
     return Tensor(exchange.take(source))

@@ -33,7 +33,7 @@ def pair(op: str, name: str, value: int | Sequence[int], minimum: int = 0) -> tu
 
 def check_tensor(op: str, name: str, x: Any) -> None:
     """Raise unless x is a Tensor."""
-    if not hasattr(x, "requires_grad") or not isinstance(x.data, device.ARRAYS):  # PyTorch's tensors have the first, too
+    if not hasattr(x, "requires_grad") or not isinstance(x.data, device.ARRAYS):  # PyTorch's have the first
         kind = type(x).__name__ if type(x).__name__ != "Tensor" else f"{type(x).__module__}.Tensor"
         raise TypeError(f"{op}: {name} must be a Tensor, got {kind}; wrap it in tinyconv.tensor(...)")
 

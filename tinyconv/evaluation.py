@@ -52,13 +52,13 @@ def run(model: Module, loader: Iterable[Any], loss: Loss, stop: Callable[[], Any
     """Evaluate, as :func:`evaluate` does; an empty dict if ``stop()`` was true before the end."""
     if hasattr(loader, "start_at"):
         loader.start_at(0)
-    meter, table = Meter(), None
+    meter, table, where = Meter(), None, home(model)
     with kept_modes(model), no_grad(), limited_threads(model):
         model.eval()
         for batch in loader:
             if stop():
                 return {}
-            images, labels = as_tensor(batch[0]), as_tensor(batch[1])
+            images, labels = (as_tensor(part, where) for part in batch[:2])
             outputs = model(images)
             value = float(loss(outputs, labels).item())
             counts = confusion(outputs, labels)
@@ -125,6 +125,13 @@ def kept_modes(model: Module) -> Iterator[None]:
             module.training = training
 
 
-def as_tensor(value: Any) -> Any:
-    """Return an array as a Tensor, anything else as it is."""
-    return Tensor(value) if isinstance(value, np.ndarray) else value
+def home(model: Module) -> str:
+    """Return the device of a model's parameters, to which batches go; "cpu" if it has none."""
+    return next((p.device for p in model.parameters()), "cpu")
+
+
+def as_tensor(value: Any, where: str = "cpu") -> Any:
+    """Return an array or a Tensor as a Tensor on a device, anything else as it is."""
+    if isinstance(value, np.ndarray):
+        return Tensor(device.move(value, where))
+    return value.to(where) if isinstance(value, Tensor) else value

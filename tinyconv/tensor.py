@@ -137,7 +137,7 @@ class Tensor(TensorMethods):
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use tensor.detach().numpy()")
         if self.device == "cuda":
-            raise RuntimeError('numpy: this tensor is on "cuda", and NumPy cannot share its memory; use .to("cpu") first')
+            raise RuntimeError('numpy: this tensor is on "cuda", whose memory NumPy cannot share; use .to("cpu") first')
         return device.host(self.data)
 
     def item(self) -> float | int | bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tinyconv import evaluation, interrupt, random
 from tinyconv.checkpoint import Checkpoint, CheckpointError, save
 from tinyconv.checkpoint_file import pack, plain, unpack
-from tinyconv.evaluation import Loss, Meter, as_tensor
+from tinyconv.evaluation import Loss, Meter, as_tensor, home
 from tinyconv.files import writable_folder
 from tinyconv.history import History, Log, Row
 from tinyconv.progress import CompileNotice, Progress
@@ -194,7 +194,8 @@ class Run:
 
     def _step(self, batch: Any) -> None:
         state, began = self.state, time.perf_counter()
-        images, labels = as_tensor(batch[0]), as_tensor(batch[1])
+        where = home(self.model)
+        images, labels = as_tensor(batch[0], where), as_tensor(batch[1], where)
         samples = getattr(batch, "indices", None)
         notice = CompileNotice(self.progress) if self.first else nullcontext()
         with notice, random.training_step(state.step, samples):

@@ -33,7 +33,7 @@ def driver() -> list[Finding]:
         names.append(name.value.decode(errors="replace"))
     major, minor = number.value // 1000, number.value % 1000 // 10
     text = f"{', '.join(names) or 'no device'}; the driver supports CUDA {major}.{minor}"
-    text += "; this version of tinyconv computes on the CPU"
+    text += '; use it with device="cuda"'
     return [Finding("GPU", text), *_newer_toolkit(major, minor), *found]
 
 

@@ -37,13 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--smoke", action="store_true", help="64 images, one epoch: only show that it works")
     parser.add_argument("--scale", choices=("lesson", "paper"), default="lesson", help="size of the network (lesson)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (cpu)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads that prepare images")
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, print where the result is, and what the network confuses most."""
     import tinyconv
-    from tinyconv import data, models, optim
+    from tinyconv import data, device, models, optim
     from tinyconv.cli import recipes
 
     name = choose("model", options.model, models.names())
@@ -53,13 +54,17 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
     if options.lr is not None and not 0 < options.lr < float("inf"):
         raise UsageError(f"--lr must be a positive number, got {options.lr}")
+    try:
+        device.check_name(options.device)
+    except RuntimeError as problem:
+        raise UsageError(f"--device: {problem}") from None
     recipe = recipes.RECIPES.get(name, recipes.OTHER)
     source = recipes.open_data(options.data, _channels(name))
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
 
     tinyconv.manual_seed(options.seed)
-    model = _build(name, recipe.arguments, len(source.classes), len(source.train[0][0]), options.scale)
+    model = _build(name, recipe.arguments, len(source.classes), len(source.train[0][0]), options.scale).to(options.device)
     train_view, test_view = recipes.views(source, model.input_shape)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
     train, test = (_first(part, 64 if options.smoke else None) for part in (source.train, source.test))

@@ -1,7 +1,7 @@
 """The project's one import of numba.cuda, and what differs in its simulator. Import it only when a GPU is asked for.
 
-The simulator (``NUMBA_ENABLE_CUDASIM=1`` before Python starts) runs kernels as Python, a CUDA thread as a Python thread:
-slow, but every line can be stepped through, and a bad index raises. In it ``cuda`` must be a global of a kernel's file.
+The simulator (``NUMBA_ENABLE_CUDASIM=1`` before Python starts) runs kernels as Python, each CUDA thread by a Python
+thread: slow, but every line can be stepped through, and a bad index raises. There ``cuda`` must be a module global.
 """
 
 import numpy as np

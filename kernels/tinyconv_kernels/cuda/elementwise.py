@@ -1,7 +1,7 @@
 """Elementwise kernels: one thread per element, under broadcasting; definition: ``reference/elementwise.py``.
 
-One kernel is made for each function of ``scalar.py``, dtype, and number of axes that are left when those that follow each
-other in memory are joined (``cuda/_strided.py``). An operand is an array or a Python number.
+One kernel is made for each function of ``scalar.py``, dtype and number of axes; those that follow each other in memory
+are joined first (``cuda/_strided.py``). An operand is an array or a Python number.
 """
 
 import functools
@@ -241,7 +241,7 @@ def where(condition, x, y, out):
 
 
 def copy(x, out):
-    """One thread owns one element. Writes out = x in out's dtype (floats are cut to whole numbers for an integer out)."""
+    """One thread owns one element. Writes out = x in out's dtype (floats are cut to whole numbers for integers)."""
     boolean = out.dtype == np.bool_
     _run("nonzero" if boolean else "same", (x,), out, _common(x))
 

@@ -65,7 +65,7 @@ def _new(size):
             raise
         raise MemoryError(
             f"cuda: no room for {_text(size)}: {_text(available())} are free on the device, and this process holds "
-            f"{_text(_STATISTICS['allocated'])} in arrays; use a smaller batch, or no_grad() where no gradient is needed"
+            f"{_text(_STATISTICS['allocated'])} in arrays; use a smaller batch, or no_grad() where you need no gradient"
         ) from None
 
 

@@ -1,8 +1,8 @@
 """Reductions; definition: ``reference/reduce.py``. Sums run in an order fixed by the shapes: the same on every run.
 
 One thread per output, where there are many outputs or few elements for each; neighbours read neighbours then. Otherwise
-blocks of threads share an output: each thread adds up every THREADS-th element of a chunk, the block adds up its threads'
-sums in a tree, and a second pass adds up the chunks.
+blocks of threads share an output: each thread adds up every THREADS-th element of a chunk, the block adds up its
+threads' sums in a tree, and a second pass adds up the chunks.
 """
 
 import functools
