@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
 
     tinyconv.manual_seed(options.seed)
-    model = _build(name, recipe.arguments, len(source.classes), len(source.train[0][0]), options.scale).to(options.device)
+    model = _build(name, recipe.arguments, len(source.classes), len(source.train[0][0]), options.scale)
+    model.to(options.device)
     train_view, test_view = recipes.views(source, model.input_shape)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
     train, test = (_first(part, 64 if options.smoke else None) for part in (source.train, source.test))
