@@ -1,5 +1,6 @@
-"""Window geometry, written once: the output size, and the njit helpers every backend's kernels share."""
+"""Geometry, written once: output sizes, window helpers that njit kernels share, and the positions of a resize."""
 
+import numpy as np
 from numba import njit
 
 
@@ -30,3 +31,27 @@ def clip_window(out, kernel, stride, padding, dilation, size):
     first = 0 if start >= 0 else (-start + dilation - 1) // dilation
     last = min(kernel, (size - start + dilation - 1) // dilation)
     return first, max(first, last)
+
+
+def nearest_positions(out_size, size, scale):
+    """Source position of every output: floor(out scale), in float32 for either dtype, as PyTorch computes it.
+
+    Equal and doubled sizes copy each pixel once or twice, whatever a scale such as 1 / 2.1 says (PyTorch, too).
+    """
+    if out_size in (size, 2 * size):
+        scale = size / out_size
+    position = np.floor(np.arange(out_size, dtype=np.float32) * np.float32(scale)).astype(np.int64)
+    return np.minimum(position, size - 1)
+
+
+def linear_positions(out_size, size, align_corners, scale, dtype):
+    """Return, for every output, the source position before it and the weight of the next one (none after the last)."""
+    steps, half = np.arange(out_size, dtype=dtype), dtype.type(0.5)
+    if out_size == size:
+        position = steps
+    elif align_corners:
+        position = steps * dtype.type(scale)
+    else:
+        position = np.maximum((steps + half) * dtype.type(scale) - half, 0)
+    low = np.minimum(np.floor(position).astype(np.int64), size - 1)
+    return low, np.clip(position - low, 0, 1).astype(dtype)

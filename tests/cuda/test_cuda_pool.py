@@ -5,7 +5,6 @@ import pytest
 from compared import assert_close, assert_equal, both, rubbish
 
 from tinyconv_kernels.geometry import output_size
-from tinyconv_kernels.reference import pool as reference
 
 pytestmark = pytest.mark.cuda
 
