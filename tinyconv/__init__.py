@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 import numpy as _np
 
 from tinyconv.tensor import Tensor  # isort: skip  (first: everything else builds on it)
-from tinyconv import functional, models, nn, optim
+from tinyconv import cuda, functional, models, nn, optim
 from tinyconv.autograd import grad
 from tinyconv.checkpoint import load, load_into, save
 from tinyconv.creation import (
@@ -91,7 +91,7 @@ from tinyconv.functional import (
 from tinyconv.gradcheck import GradientError, gradcheck
 from tinyconv.lesson import lesson_step
 from tinyconv.random import manual_seed
-from tinyconv.settings import get_num_threads, set_num_threads, use_winograd
+from tinyconv.settings import allow_tf32, get_num_threads, set_num_threads, use_winograd
 from tinyconv.summary import summary
 from tinyconv.train import fit
 

@@ -49,3 +49,21 @@ class use_winograd:  # noqa: N801  (a function that can also be used with `with`
 
     def __exit__(self, *exception: object) -> None:
         kernels.switches["winograd"] = self._before
+
+
+class allow_tf32:  # noqa: N801
+    """Allow or forbid tensor cores on NVIDIA GPUs: float32 matrix products and convolutions with inputs of 10 bits.
+
+    TF32 keeps float32's range and rounds each factor to 10 bits behind the point, so that products have relative errors
+    of up to 1e-3 instead of 1e-7; sums stay float32. Off by default. Used as :class:`use_winograd` is.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = kernels.switches["tf32"]
+        kernels.switches["tf32"] = bool(enabled)
+
+    def __enter__(self) -> allow_tf32:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        kernels.switches["tf32"] = self._before

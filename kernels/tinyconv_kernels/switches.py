@@ -12,4 +12,8 @@ def cores():
     return int(config.NUMBA_NUM_THREADS)
 
 
-switches = {"threads": cores(), "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}
+switches = {
+    "threads": cores(),
+    "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0",
+    "tf32": False,  # tensor cores of NVIDIA GPUs
+}

@@ -15,7 +15,7 @@ from tinyconv_kernels.device_array import DeviceArray
 
 _SMALLEST = 512  # bytes
 _free = defaultdict(list)  # size in bytes: blocks' memory
-_STATISTICS = {"allocated": 0, "cached": 0}
+_STATISTICS = {"allocated": 0}
 
 
 class Block:
@@ -25,7 +25,7 @@ class Block:
 
     def __init__(self, nbytes):
         size = _rounded(nbytes)
-        self.raw = _free[size].pop() if _free[size] else _new(size)
+        self.raw = _free[size].pop() if _free[size] else _new(size, nbytes)
         self.views = {}
         _STATISTICS["allocated"] += size
         weakref.finalize(self, _give_back, self.raw, size).atexit = False
@@ -42,7 +42,7 @@ def _rounded(nbytes):
     """Size class: at most an eighth more, so that arrays of similar sizes share blocks."""
     if nbytes <= _SMALLEST:
         return _SMALLEST
-    step = max(_SMALLEST, 1 << (int(nbytes - 1).bit_length() - 3))
+    step = max(_SMALLEST, 1 << (int(nbytes - 1).bit_length() - 4))
     return -(-nbytes // step) * step
 
 
@@ -51,7 +51,7 @@ def _give_back(raw, size):
     _STATISTICS["allocated"] -= size
 
 
-def _new(size):
+def _new(size, wanted):
     try:
         return cuda.device_array(size, np.uint8)
     except Exception as problem:
@@ -64,7 +64,7 @@ def _new(size):
         if not _out_of_memory(problem):
             raise
         raise MemoryError(
-            f"cuda: no room for {_text(size)}: {_text(available())} are free on the device, and this process holds "
+            f"cuda: no room for {_text(wanted)}: {_text(available())} are free on the device, and this process holds "
             f"{_text(_STATISTICS['allocated'])} in arrays; use a smaller batch, or no_grad() where you need no gradient"
         ) from None
 
@@ -95,6 +95,24 @@ def available():
 def memory_allocated():
     """Return how many bytes arrays hold."""
     return _STATISTICS["allocated"]
+
+
+def memory_reserved():
+    """Return how many bytes arrays hold and the pool keeps."""
+    return _STATISTICS["allocated"] + sum(size * len(blocks) for size, blocks in _free.items())
+
+
+def device_name():
+    """Return the GPU's name."""
+    if SIMULATED:
+        return "simulator"
+    name = cuda.get_current_device().name
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def synchronize():
+    """Wait for all kernels."""
+    cuda.synchronize()
 
 
 def empty_cache():

@@ -1,0 +1,159 @@
+"""Device memory: the pool, copies both ways, what runs out; and tensors that other libraries share."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture
+def memory():
+    from tinyconv_kernels.cuda import memory
+
+    gc.collect()
+    memory.empty_cache()
+    return memory
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (2, 3, 4)])
+def test_there_and_back(dtype, shape, rng):
+    array = (rng.standard_normal(shape) * 3).astype(dtype)
+    x = tc.tensor(array, device="cuda")
+    assert (x.device, x.shape, x.dtype) == ("cuda", shape, np.dtype(dtype))
+    np.testing.assert_array_equal(x.to("cpu").numpy(), array)
+    assert x.to("cuda") is x
+
+
+def test_freed_blocks_are_used_again(memory):
+    before = memory.memory_allocated()
+    first = tc.zeros(1000, device="cuda")
+    address = first.data.block.raw
+    assert memory.memory_allocated() == before + 4096
+    del first
+    assert memory.memory_allocated() == before and memory.memory_reserved() == before + 4096
+    assert tc.ones(1010, device="cuda").data.block.raw is address  # of the same size class
+    memory.empty_cache()
+    assert memory.memory_reserved() == memory.memory_allocated()
+
+
+def test_a_view_keeps_its_block(memory):
+    x = tc.arange(6).to("cuda")
+    view = x.reshape(2, 3)[:, 1]
+    before = memory.memory_allocated()
+    del x
+    assert memory.memory_allocated() == before and view.tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("nbytes", [1, 511, 512, 513, 4096, 5000, 1 << 20, (1 << 20) + 1, 10**9])
+def test_a_block_is_at_most_an_eighth_too_large(nbytes, memory):
+    size = memory._rounded(nbytes)
+    assert size >= nbytes and (size <= 512 or size <= nbytes * 1.125 + 512) and size % 512 == 0
+
+
+def test_out_of_memory_says_what_was_asked_and_keeps_nothing_cached(memory, monkeypatch):
+    tc.zeros(1000, device="cuda")
+    assert memory.memory_reserved()
+
+    class Full:
+        @staticmethod
+        def device_array(size, dtype):
+            raise MemoryError
+
+        @staticmethod
+        def current_context():
+            raise AssertionError
+
+    monkeypatch.setattr(memory, "cuda", Full)
+    monkeypatch.setattr(memory, "SIMULATED", True)
+    with pytest.raises(MemoryError, match=r"^cuda: no room for 0.37 GiB: .* are free .* use a smaller batch"):
+        memory.empty((10**8,), np.float32)
+    assert memory.memory_reserved() == memory.memory_allocated()
+
+
+def test_more_than_32_bits_of_elements(memory):
+    with pytest.raises(MemoryError, match=r"fewer than 2\^32 elements .* got shape \(65536, 65536\)"):
+        memory.empty((1 << 16, 1 << 16), np.float32)
+
+
+def test_what_is_asked_of_the_device():
+    assert tc.cuda.is_available() and tc.cuda.device_name()
+    tc.cuda.synchronize()
+    x = tc.zeros(300, device="cuda")
+    assert tc.cuda.memory_allocated() >= x.numel() * 4 and tc.cuda.memory_reserved() >= tc.cuda.memory_allocated()
+    tc.cuda.empty_cache()
+
+
+def test_numpy_may_not_share():
+    x = tc.ones(2, device="cuda")
+    for share in (lambda: x.numpy(), lambda: np.asarray(x)):
+        with pytest.raises(RuntimeError, match=r'numpy: this tensor is on "cuda", .* use .to\("cpu"\) first'):
+            share()
+    assert x.tolist() == [1, 1] and x[0].item() == 1 and "device='cuda'" in repr(x)
+
+
+def test_mixed_devices_are_one_clear_error():
+    x, y = tc.ones(2, device="cuda"), tc.ones(2)
+    for mix in (lambda: x + y, lambda: tc.cat([x, y]), lambda: x.add_(y), lambda: x @ y):
+        with pytest.raises(RuntimeError, match="cuda.*cpu|cpu.*cuda"):
+            mix()
+
+
+def test_in_place_and_by_index():
+    x = tc.arange(6).float().to("cuda").reshape(2, 3)
+    x.mul_(2).add_(1.5)
+    x[0, 1:] = 7
+    x[:, 0] = np.array([8, 9])
+    x[1] = tc.ones(3, device="cuda")
+    assert x.tolist() == [[8, 7, 7], [1, 1, 1]]
+    np.testing.assert_array_equal(x.clone().T.to("cpu").numpy(), [[8, 1], [7, 1], [7, 1]])
+
+
+def test_dlpack_shares_memory_both_ways():
+    x = tc.arange(6).float().to("cuda").reshape(2, 3)
+    if tc.cuda.device_name() != "simulator":
+        torch = pytest.importorskip("torch")
+        theirs = torch.from_dlpack(x.T)
+        theirs[0, 1] = 30
+        ours = tc.from_dlpack(theirs * 1)
+        assert x[1, 0].item() == 30 and ours.tolist() == x.T.tolist()
+        return
+    theirs = np.from_dlpack(x.T)  # the simulator's memory is the host's
+    x[1, 0] = 30
+    assert theirs[0, 1] == 30 and not hasattr(x, "__cuda_array_interface__")
+    from tinyconv_kernels.cuda import _dlpack
+
+    array = np.arange(6.0).reshape(2, 3)
+    back = _dlpack.from_capsule(array[:, ::2].__dlpack__())
+    back[1, 1] = 50
+    assert array[1, 2] == 50 and tc.Tensor(back).tolist() == [[0, 2], [3, 50]]
+    del theirs, back
+    gc.collect()
+    x.__dlpack__()  # nobody takes it
+    gc.collect()
+    assert not _dlpack._lent
+
+
+def test_a_model_moves_trains_and_is_saved(tmp_path, rng):
+    from tinyconv import nn, optim
+
+    images, labels = rng.standard_normal((4, 1, 6, 6)).astype(np.float32), np.array([0, 1, 2, 1])
+    losses = {}
+    for device in ("cpu", "cuda"):
+        tc.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).to(device)
+        optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        history = tc.fit(model, [(images, labels)] * 2, optimizer=optimizer, epochs=2, progress=False)
+        found = tc.evaluate(model, [(images, labels)])
+        losses[device] = [history.last["train_loss"], found["loss"]]
+        tc.save(tmp_path / "model.npz", model, optimizer)
+        fresh = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).to(device)
+        tc.load_into(fresh, tmp_path / "model.npz")
+        assert tc.evaluate(fresh, [(images, labels)])["loss"] == found["loss"]
+    np.testing.assert_allclose(losses["cuda"], losses["cpu"], rtol=1e-5)
