@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help lesson test lint claims bench bench-avx2 clean
+.PHONY: help lesson test test-cuda lint claims bench bench-avx2 gpu-check clean
 
 help:           ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,6 +13,9 @@ lesson: $(VENV)/installed  ## build, gradient-check and train AlexNet on real im
 
 test: $(VENV)/installed-test  ## run the fast tests (under two minutes once compiled)
 	@$(BIN)/python -m pytest
+
+test-cuda: $(VENV)/installed-test  ## run the tests of the CUDA kernels in Numba's simulator (no GPU needed)
+	@NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m cuda tests
 
 lint: $(VENV)/installed-dev  ## check style and types
 	@$(BIN)/ruff check && $(BIN)/mypy
@@ -31,6 +34,15 @@ bench: $(VENV)/installed-bench  ## measure against PyTorch and write BENCHMARKS.
 bench-avx2: $(VENV)/installed-bench  ## the same with AVX2 vectors only, as a section of its own
 	@$(BIN)/python -m tests.benchmarks --isa avx2 $(ARGS)
 
+# With an interpreter named, nothing is installed: machines with a GPU may have no network.
+ifeq ($(origin PYTHON),command line)
+gpu-check:      ## check and time everything on this machine's NVIDIA GPU; PYTHON=python3 takes that interpreter as it is
+	@$(PYTHON) -m tests.gpu_check $(ARGS)
+else
+gpu-check: $(VENV)/installed-cuda
+	@$(BIN)/python -m tests.gpu_check $(ARGS)
+endif
+
 clean:          ## remove the environment and what lessons wrote
 	rm -rf $(VENV) tinyconv-output build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
@@ -47,6 +59,12 @@ $(VENV)/installed-test: setup.cfg setup.py pyproject.toml | $(VENV)/made
 $(VENV)/installed-bench: setup.cfg setup.py pyproject.toml | $(VENV)/made
 	@echo "installing tinyconv, its test tools and PyTorch into $(VENV) (once)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,parity]" "$(TORCH)"
+	@touch $@ $(VENV)/installed $(VENV)/installed-test
+
+CUDA ?= cuda13
+$(VENV)/installed-cuda: setup.cfg setup.py pyproject.toml | $(VENV)/made
+	@echo "installing tinyconv and NVIDIA's compiler into $(VENV) (once; CUDA=cuda12 for older drivers)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,$(CUDA)]"
 	@touch $@ $(VENV)/installed $(VENV)/installed-test
 
 $(VENV)/installed-dev: setup.cfg setup.py pyproject.toml | $(VENV)/made

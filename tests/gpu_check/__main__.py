@@ -19,9 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "tests")]
 
-from gpu_check import rows, speed, steps  # noqa: E402 (needs the paths above)
-
 import tinyconv  # noqa: E402
+from gpu_check import rows, speed, steps  # noqa: E402 (needs the paths above)
 
 
 def main() -> int:

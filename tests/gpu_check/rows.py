@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from cases import CASES, Case
 
+from cases import CASES, Case
 from tinyconv import Tensor
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of an array's largest value

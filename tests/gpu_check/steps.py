@@ -10,11 +10,12 @@ import tinyconv
 from benchmarks import networks
 
 LARGE = 2_000_000  # parameters from which a model is left out in the simulator
+IMAGES = 2
 GRADIENT = 1e-3  # of a gradient's largest value, in float32
 
 
 def one_step(network: networks.Network, size: int, device: str) -> tuple[float, dict[str, np.ndarray]]:
-    """Return the loss and all gradients, on the host, after a step with dropout, whose masks are the same everywhere."""
+    """Return the loss and all gradients, on the host, of a step with dropout: its masks are the same everywhere."""
     model = networks.build(network).to(device)
     images, labels = (tinyconv.tensor(a, device=device) for a in networks.batch(model, size))
     optimizer = tinyconv.optim.SGD(model.parameters(), **networks.OPTIONS)
@@ -31,16 +32,22 @@ def check(small: bool) -> list[str]:
     """Run the steps, print a line for each model, return the failures."""
     failures: list[str] = []
     for network in networks.networks():
-        parameters = sum(p.numel() for p in tinyconv.models.build(network.builder, **network.arguments, device="meta").parameters())
+        parameters = sum(
+            p.numel() for p in tinyconv.models.build(network.builder, **network.arguments, device="meta").parameters()
+        )
         if small and parameters > LARGE:
             print(f"step: {network.title} left out: too large for the simulator")
             continue
         size = 2
         (ours, found), (theirs, wanted) = (one_step(network, size, device) for device in ("cuda", "cpu"))
         worst, where = max(_worst(found, wanted))
-        print(f"step: {network.title}: loss {ours:.6f} and {theirs:.6f}, gradients differ by {worst:.1e} at most ({where})")
+        print(
+            f"step: {network.title}: loss {ours:.6f} and {theirs:.6f}, gradients differ by {worst:.1e} at most ({where})"
+        )
         if not abs(ours - theirs) <= 1e-4 * abs(theirs) or not worst <= GRADIENT or found.keys() != wanted.keys():
-            failures.append(f"{network.title}: loss {ours} on the GPU, {theirs} on the CPU; {where} differs by {worst:.1e}")
+            failures.append(
+                f"{network.title}: loss {ours} on the GPU, {theirs} on the CPU; {where} differs by {worst:.1e}"
+            )
     return failures
 
 

@@ -34,7 +34,23 @@ def driver() -> list[Finding]:
     major, minor = number.value // 1000, number.value % 1000 // 10
     text = f"{', '.join(names) or 'no device'}; the driver supports CUDA {major}.{minor}"
     text += '; use it with device="cuda"'
-    return [Finding("GPU", text), *_newer_toolkit(major, minor), *found]
+    return [Finding("GPU", text), *_newer_toolkit(major, minor), *missing(major), *found]
+
+
+def missing(major: int) -> list[Finding]:
+    """Return a finding for each library that compiling for a GPU needs and that is not found."""
+    if version("numba-cuda") is None:
+        return [Finding("numba-cuda", "is not installed", f'pip install "tinyconv[cuda{major}]"', BROKEN)]
+    from cuda.pathfinder import load_nvidia_dynamic_lib  # it comes with numba-cuda
+
+    found = []
+    for library, use in (("nvvm", "compiles kernels"), ("nvrtc", "knows the GPUs"), ("nvJitLink", "links them")):
+        try:
+            load_nvidia_dynamic_lib(library)
+        except Exception:  # its errors differ between versions
+            advice = f'pip install "tinyconv[cuda{major}]"'
+            found.append(Finding(library, f"NVIDIA's library that {use} was not found", advice, BROKEN))
+    return found
 
 
 def _newer_toolkit(major: int, minor: int) -> list[Finding]:
@@ -71,4 +87,16 @@ def cuda_package() -> list[Finding]:
         return [Finding("numba.cuda", f"cannot be imported ({type(problem).__name__}: {problem})", advice, BROKEN)]
     kind = getattr(cuda, "implementation", "built into numba")
     state = "finds a GPU" if cuda.is_available() else "finds no GPU"
-    return [Finding("numba.cuda", f"{kind}, {Path(cuda.__file__).parent}, {state}")]
+    return [Finding("numba.cuda", f"{kind}, {Path(cuda.__file__).parent}, {state}"), *_try_kernel()]
+
+
+def _try_kernel() -> list[Finding]:
+    """Return whether a kernel of tinyconv runs: on the GPU, or in the simulator."""
+    import tinyconv
+
+    if not tinyconv.cuda.is_available():
+        return []
+    x = tinyconv.tensor([3.0, 4.0], device="cuda")
+    if (x * x).sum().item() == 25:
+        return [Finding("kernels", f"compute on the {tinyconv.cuda.device_name()}")]
+    return [Finding("kernels", "give wrong numbers on the GPU", "run make gpu-check and report its output", BROKEN)]

@@ -4,7 +4,13 @@ The simulator (``NUMBA_ENABLE_CUDASIM=1`` before Python starts) runs kernels as 
 thread: slow, but every line can be stepped through, and a bad index raises. There ``cuda`` must be a module global.
 """
 
+import contextlib
+
 import numpy as np
+
+# numba-cuda takes the place of Numba's own numba.cuda by a .pth file, which `pip install --target` does not put to work.
+with contextlib.suppress(ImportError):
+    import _numba_cuda_redirector  # noqa: F401
 
 # numba-cuda 0.30 uses np.row_stack, which NumPy 2.5 removed (numba-cuda#907; it will not be mended there).
 if not hasattr(np, "row_stack"):
