@@ -32,22 +32,16 @@ def check(small: bool) -> list[str]:
     """Run the steps, print a line for each model, return the failures."""
     failures: list[str] = []
     for network in networks.networks():
-        parameters = sum(
-            p.numel() for p in tinyconv.models.build(network.builder, **network.arguments, device="meta").parameters()
-        )
-        if small and parameters > LARGE:
+        described = tinyconv.models.build(network.builder, **network.arguments, device="meta")
+        if small and sum(p.numel() for p in described.parameters()) > LARGE:
             print(f"step: {network.title} left out: too large for the simulator")
             continue
-        size = 2
-        (ours, found), (theirs, wanted) = (one_step(network, size, device) for device in ("cuda", "cpu"))
+        (ours, found), (theirs, wanted) = (one_step(network, IMAGES, device) for device in ("cuda", "cpu"))
         worst, where = max(_worst(found, wanted))
-        print(
-            f"step: {network.title}: loss {ours:.6f} and {theirs:.6f}, gradients differ by {worst:.1e} at most ({where})"
-        )
+        line = f"{network.title}: loss {ours:.6f}, CPU {theirs:.6f}; gradients differ by {worst:.1e} at most ({where})"
+        print(f"step: {line}", flush=True)
         if not abs(ours - theirs) <= 1e-4 * abs(theirs) or not worst <= GRADIENT or found.keys() != wanted.keys():
-            failures.append(
-                f"{network.title}: loss {ours} on the GPU, {theirs} on the CPU; {where} differs by {worst:.1e}"
-            )
+            failures.append(line)
     return failures
 
 
