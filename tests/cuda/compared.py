@@ -1,9 +1,21 @@
 """One call of a kernel on the reference and on the device, and how near their arrays must be."""
 
+import sys
+
 import numpy as np
+import pytest
 from on_device import home, kernels, moved
 
 from tinyconv_kernels import reference
+
+
+@pytest.fixture
+def quick_barriers():
+    """Give threads turns of 0.1 ms, not 5: at a barrier of the simulator every thread of the block needs one."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(before)
 
 
 def both(file, name, *arguments):
