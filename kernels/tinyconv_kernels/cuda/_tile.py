@@ -58,8 +58,8 @@ class Tile(NamedTuple):
         return (2 * self.high, 2 * self.wide) if self.tf32 else (4 * self.high, 4 * self.wide)
 
 
-# What a multiprocessor computes in tiles of each shape, compared to the largest: guesses, from how many numbers are read
-# from shared memory for each multiplication.
+# What a multiprocessor computes in tiles of each shape, compared to the largest: guesses, from how many numbers are
+# read from shared memory for each multiplication.
 _FLOAT32 = {
     Tile(128, 128, 8, 2, 2): 1.0, Tile(64, 64, 8, 2, 2): 0.8, Tile(32, 128, 8, 1, 2): 0.7, Tile(128, 32, 8, 2, 1): 0.7,
     Tile(32, 32, 8, 1, 1): 0.5,
