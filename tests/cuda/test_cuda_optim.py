@@ -1,4 +1,4 @@
-"""Optimiser steps on the device = reference over several steps; None for an unused state; NaN in memory never written."""
+"""Optimiser steps on the device = reference, over several steps; None for an unused state; NaN where nobody wrote."""
 
 import numpy as np
 import pytest

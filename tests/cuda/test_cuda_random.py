@@ -1,4 +1,4 @@
-"""Random numbers on the device are the reference's bit for bit, whatever the length of a row, the seed and the dtype."""
+"""Random numbers on the device have the reference's bits, whatever the length of a row, the seed and the dtype."""
 
 import numpy as np
 import pytest

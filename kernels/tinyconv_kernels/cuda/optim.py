@@ -5,11 +5,15 @@ once, whatever the options. The options are arguments, not kernels of their own:
 that costs next to nothing beside a read. Scalars have the parameter's dtype before they reach a kernel.
 """
 
+import math
+
 import numpy as np
 from numba import uint32
 
 from tinyconv_kernels.cuda import launch, memory
-from tinyconv_kernels.cuda._cuda import cuda
+from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
+
+_sqrt = np.sqrt if SIMULATED else math.sqrt  # Numba's CUDA has no np.sqrt; Python's math.sqrt raises below 0
 
 
 @np.errstate(all="ignore")  # a number above float32's largest becomes infinite without a warning, as in a kernel
@@ -81,7 +85,7 @@ def _adam(
         square = beta2 * v[v0 + i] + rest2 * g * g
         m[m0 + i] = mean
         v[v0 + i] = square
-        param[p0 + i] = w - rate * mean / (np.sqrt(square) * correction + eps)
+        param[p0 + i] = w - rate * mean / (_sqrt(square) * correction + eps)
 
 
 def rmsprop_step(
@@ -109,7 +113,7 @@ def _rmsprop(
             means[m0 + i] = mean
             square = square - mean * mean
             square = zero if square < zero else square  # rounding; a NaN stays
-        update = g / (np.sqrt(square) + eps)
+        update = g / (_sqrt(square) + eps)
         if moving:
             update = update + momentum * velocity[v0 + i]
             velocity[v0 + i] = update
