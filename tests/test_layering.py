@@ -16,7 +16,7 @@ LINES = 400
 
 # Below: a module imports from its own layer or from lower ones when it is loaded. What is not named is a tool.
 LAYERS = [
-    {"device", "errors", "random", "files", "interrupt", "threads"},
+    {"device", "errors", "exchange", "random", "files", "interrupt", "threads"},
     {"function"},
     {"autograd", "methods"},
     {"tensor"},
@@ -91,7 +91,7 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", files("kernels"), ids=name)
 def test_kernels_import_numpy_and_numba_only(path):
-    allowed = {"numpy", "numba", "llvmlite", "tinyconv_kernels"}  # llvmlite is Numba's own
+    allowed = {"numpy", "numba", "llvmlite", "tinyconv_kernels", "_numba_cuda_redirector"}  # some are Numba's own
     for module, _, line in imports(path):
         top = module.split(".")[0]
         assert top in allowed or top in sys.stdlib_module_names, f"{name(path)}:{line} imports {module}"
@@ -122,7 +122,7 @@ def test_importing_tinyconv_stays_light(path):
         top = module.split(".")[0]
         ours = top in {"tinyconv", "tinyconv_kernels", "numpy"} or top in sys.stdlib_module_names
         later = {"matplotlib", "PIL", "tqdm", "threadpoolctl", "jinja2"}
-        optional = {"numba": "cli", "pytest": "pytest_plugin"}  # where it is what the file is about
+        optional = {"numba": "cli", "cuda": "cli", "pytest": "pytest_plugin"}  # where it is what the file is about
         fits = ours or (top in later and not on_loading) or own_name(path) == optional.get(top)
         assert fits, f"{name(path)}:{line} imports {module}"
 
@@ -149,7 +149,7 @@ def test_private_files_stay_in_their_folder(path):
 def test_backends_have_the_same_files():
     backends = [p.parent for p in (ROOT / "kernels/tinyconv_kernels").glob("*/__init__.py")]
     public = {b.name: {p.name for p in b.glob("*.py") if not p.name.startswith("_")} for b in backends}
-    extra = {"cuda": {"launch.py"}}  # every grid size
+    extra = {"cuda": {"launch.py", "memory.py", "dlpack.py"}}  # grid sizes, device memory, and who shares it
     assert len(public) >= 2
     for backend, found in public.items():
         assert found - extra.get(backend, set()) == public["reference"], backend

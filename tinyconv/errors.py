@@ -100,14 +100,16 @@ def check_shape(op: str, name: str, x: Tensor, shape: tuple[int, ...], why: str 
 def check_in_place(op: str, x: Tensor, value: Any) -> None:
     """Raise unless x's memory can hold the result of an operation of x and value."""
     try:
-        fits = np.broadcast_shapes(np.shape(value), x.shape) == x.shape
+        shape = value.shape if isinstance(value, device.ARRAYS) else np.shape(value)
+        fits = np.broadcast_shapes(shape, x.shape) == x.shape
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(
-            f"{op}: a value of shape {np.shape(value)} cannot be broadcast to the tensor's shape {x.shape}"
+            f"{op}: a value of shape {shape} cannot be broadcast to the tensor's shape {x.shape}"
         )
-    kind = "f" if op == "div_" else np.asarray(value).dtype.kind
+    dtype = value.dtype if isinstance(value, device.ARRAYS) else np.asarray(value).dtype
+    kind = "f" if op == "div_" else dtype.kind
     if KINDS.get(kind, 3) > KINDS[x.dtype.kind]:
         result = {"i": "integer", "u": "integer", "f": "floating"}.get(kind, "no number")
         raise TypeError(f"{op}: the result is {result} and does not fit into this {x.dtype} tensor; convert it first")

@@ -11,9 +11,9 @@ from tinyconv_kernels.device_array import DeviceArray
 
 
 def _exchange() -> Any:
-    from tinyconv_kernels.cuda import _dlpack  # nobody has a DeviceArray without CUDA, or its simulator
+    from tinyconv_kernels.cuda import dlpack  # nobody has a DeviceArray without CUDA, or its simulator
 
-    return _dlpack
+    return dlpack
 
 
 def dlpack(array: Any, **options: Any) -> Any:

@@ -1,11 +1,19 @@
 """What an elementwise kernel does with one element: ``FUNCTION(real)`` returns a function of numbers of that dtype.
 
-A constant must have the elements' dtype, or float32 arithmetic would become float64; hence the outer function. NumPy's
-functions are used, not math's, which raise in Python where a GPU gives infinity or NaN. For devices that compile them
-(``cuda/elementwise.py``); on the CPU NumPy's own loops are faster.
+A constant must have the elements' dtype, or float32 arithmetic would become float64; hence the outer function. For
+devices that compile them (``cuda/elementwise.py``); on the CPU NumPy's own loops are faster.
 """
 
+import math
+
 import numpy as np
+from numba import config
+
+# Numba CUDA compiles math's functions only. In the simulator, that is in Python, those raise where a GPU gives infinity
+# or NaN; NumPy's do not.
+_from = np if config.ENABLE_CUDASIM else math
+exp_of, log_of, sqrt_of, sin_of, cos_of = _from.exp, _from.log, _from.sqrt, _from.sin, _from.cos
+tanh_of, floor_of, log1p_of = _from.tanh, _from.floor, _from.log1p
 
 
 def neg(real):
@@ -13,31 +21,31 @@ def neg(real):
 
 
 def exp(real):
-    return lambda x: np.exp(x)
+    return lambda x: exp_of(x)
 
 
 def log(real):
-    return lambda x: np.log(x)
+    return lambda x: log_of(x)
 
 
 def sqrt(real):
-    return lambda x: np.sqrt(x)
+    return lambda x: sqrt_of(x)
 
 
 def sin(real):
-    return lambda x: np.sin(x)
+    return lambda x: sin_of(x)
 
 
 def cos(real):
-    return lambda x: np.cos(x)
+    return lambda x: cos_of(x)
 
 
 def tanh(real):
-    return lambda x: np.tanh(x)
+    return lambda x: tanh_of(x)
 
 
 def floor(real):
-    return lambda x: np.floor(x)
+    return lambda x: floor_of(x)
 
 
 def same(real):
@@ -65,12 +73,12 @@ def relu(real):
 
 def sigmoid(real):
     one = real(1)
-    return lambda x: one / (one + np.exp(-x))
+    return lambda x: one / (one + exp_of(-x))
 
 
 def softplus(real):
     zero = real(0)
-    return lambda x: (x if x > zero else zero) + np.log1p(np.exp(-x if x > zero else x)) if x == x else x
+    return lambda x: (x if x > zero else zero) + log1p_of(exp_of(-x if x > zero else x)) if x == x else x
 
 
 def nonzero(real):
@@ -162,7 +170,7 @@ def sigmoid_backward(real):
 
 def softplus_backward(real):
     one = real(1)
-    return lambda dy, x: dy / (one + np.exp(-x))
+    return lambda dy, x: dy / (one + exp_of(-x))
 
 
 def leaky_relu(real):

@@ -127,17 +127,17 @@ def test_dlpack_shares_memory_both_ways():
     theirs = np.from_dlpack(x.T)  # the simulator's memory is the host's
     x[1, 0] = 30
     assert theirs[0, 1] == 30 and not hasattr(x, "__cuda_array_interface__")
-    from tinyconv_kernels.cuda import _dlpack
+    from tinyconv_kernels.cuda import dlpack
 
     array = np.arange(6.0).reshape(2, 3)
-    back = _dlpack.from_capsule(array[:, ::2].__dlpack__())
+    back = dlpack.from_capsule(array[:, ::2].__dlpack__())
     back[1, 1] = 50
     assert array[1, 2] == 50 and tc.Tensor(back).tolist() == [[0, 2], [3, 50]]
     del theirs, back
     gc.collect()
     x.__dlpack__()  # nobody takes it
     gc.collect()
-    assert not _dlpack._lent
+    assert not dlpack._lent
 
 
 def test_a_model_moves_trains_and_is_saved(tmp_path, rng):

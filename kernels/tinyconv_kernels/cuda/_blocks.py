@@ -1,10 +1,7 @@
 """What the files of pooling, normalisation and softmax share: arguments, positions, and a block's common result."""
 
 import functools
-import math
-import threading
 
-import numpy as np
 from numba import uint32
 
 from tinyconv_kernels import scalar
@@ -13,13 +10,6 @@ from tinyconv_kernels.cuda._cuda import SIMULATED, cuda, device
 
 # Threads of a block that share sums. A barrier of the simulator takes longer the more threads wait there.
 TEAM = 4 if SIMULATED else 256
-
-# For kernels. Numba's CUDA knows math's functions only; in Python those raise where a GPU gives infinity or NaN.
-exp, log, sqrt = (np.exp, np.log, np.sqrt) if SIMULATED else (math.exp, math.log, math.sqrt)
-
-if SIMULATED:
-    # It lends ``cuda`` its barrier in the file of the kernel that runs, and the tree below is in none of them.
-    cuda.syncthreads = lambda: threading.current_thread().syncthreads()
 
 
 def places(*arrays):

@@ -5,10 +5,11 @@ thread: slow, but every line can be stepped through, and a bad index raises. The
 """
 
 import contextlib
+import threading
 
 import numpy as np
 
-# numba-cuda takes the place of Numba's own numba.cuda by a .pth file, which `pip install --target` does not put to work.
+# numba-cuda takes the place of Numba's own numba.cuda by a .pth file, which after `pip install --target` nobody reads.
 with contextlib.suppress(ImportError):
     import _numba_cuda_redirector  # noqa: F401
 
@@ -24,6 +25,9 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED:
     from tinyconv_kernels.cuda import _simulator  # noqa: F401 (it makes the simulator faster)
+
+    # The simulator lends ``cuda`` its barrier only in the file of the kernel that runs; device functions are elsewhere.
+    cuda.syncthreads = lambda: threading.current_thread().syncthreads()
 
     def device(function):
         """Mark a function that kernels call; in the simulator that is any function."""

@@ -10,8 +10,9 @@ import functools
 from numba import from_dtype, uint32
 
 from tinyconv_kernels.cuda import elementwise, launch, memory
-from tinyconv_kernels.cuda._blocks import TEAM, places, split, sqrt, tree
+from tinyconv_kernels.cuda._blocks import TEAM, places, split, tree
 from tinyconv_kernels.cuda._cuda import cuda, device
+from tinyconv_kernels.scalar import sqrt_of as sqrt
 
 PART = 1 << 14  # values of a channel that a block adds up; more, if there would be more parts than threads in a block
 

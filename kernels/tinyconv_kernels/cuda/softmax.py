@@ -12,8 +12,10 @@ import numpy as np
 from numba import from_dtype, uint32
 
 from tinyconv_kernels.cuda import launch, memory, reduce
-from tinyconv_kernels.cuda._blocks import TEAM, exp, log, places, split, tree
+from tinyconv_kernels.cuda._blocks import TEAM, places, split, tree
 from tinyconv_kernels.cuda._cuda import cuda, device
+from tinyconv_kernels.scalar import exp_of as exp
+from tinyconv_kernels.scalar import log_of as log
 
 LONG = 64  # numbers from which on a row in one piece gets a block
 
