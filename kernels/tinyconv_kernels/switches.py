@@ -12,4 +12,7 @@ def cores():
     return int(config.NUMBA_NUM_THREADS)
 
 
-switches = {"threads": cores(), "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0"}
+switches = {
+    "threads": 1 if config.DISABLE_JIT else cores(),  # as plain Python, in a debugger, kernels gain nothing from more
+    "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0",
+}
