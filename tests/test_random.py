@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import tinyconv as tc
 import tinyconv_kernels
 from tinyconv import random
+from tinyconv.data import DataLoader
 from tinyconv.nn import functional as F
 
 words = st.integers(0, 2**32 - 1)
@@ -150,12 +151,34 @@ def test_dropout_is_the_same_on_every_backend_and_dtype():
         np.testing.assert_array_equal(F.dropout(tc.ones(5, 64, dtype=tc.float64), 0.5).numpy() != 0, wanted)
 
 
-def test_each_thread_draws_its_own_numbers_and_a_new_one_begins_with_the_newest_seed():
+def test_threads_share_the_draws_but_not_the_training_step():
     tc.manual_seed(3)
     wanted = [tc.randn(2).tolist() for _ in range(3)]
     tc.manual_seed(3)
-    found = [tc.randn(2).tolist()]
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: [tc.randn(2).tolist() for _ in range(3)]).result() == wanted
-        assert pool.submit(tc.manual_seed, 4).result() is None
-    assert [*found, tc.randn(2).tolist(), tc.randn(2).tolist()] == wanted
+        found = [tc.randn(2).tolist(), pool.submit(lambda: tc.randn(2).tolist()).result()]
+        with random.seeded(5), random.training_step(9, [4]):
+            mask = F.dropout(tc.ones(1, 64)).tolist()
+            found.append(pool.submit(lambda: tc.randn(2).tolist()).result())  # that thread is in no step
+        assert found == wanted
+        tc.manual_seed(5)  # for all threads
+        assert pool.submit(random.initial_seed).result() == 5
+
+        def step():
+            with random.training_step(9, [4]):
+                return F.dropout(tc.ones(1, 64)).tolist()
+
+        assert pool.submit(step).result() == mask
+
+
+def test_workers_of_a_loader_draw_different_numbers():
+    class Noise:
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            return tc.rand(1).numpy().copy(), 0
+
+    loader = DataLoader(Noise(), 2, workers=2)
+    values = [float(v) for _ in range(2) for batch in loader for v in batch[0].numpy().ravel()]
+    assert len(set(values)) == 16

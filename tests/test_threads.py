@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import tinyconv
 from tinyconv import nn, optim, threads
 from tinyconv.threads import limited_threads
+from tinyconv_kernels.switches import switches
 
 
 def blas_threads():
@@ -40,21 +41,25 @@ def test_a_large_model_keeps_its_threads(monkeypatch):
             assert blas_threads() == before
 
 
-def test_several_python_threads_train_and_evaluate_as_one_does():
+def test_several_python_threads_train_and_evaluate_as_one_does(monkeypatch):
     """Their kernels share one pool of helpers; each ends where it would have ended alone."""
+    monkeypatch.setitem(switches, "threads", 2)
     images = np.random.default_rng(0).standard_normal((32, 3, 64, 64)).astype(np.float32)
     batches = [(images, np.arange(32) % 3)] * 3
 
-    def train():
-        tinyconv.manual_seed(0)  # of this thread
-        model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(31), nn.Flatten(), nn.Linear(64, 3))
+    def build():
+        tinyconv.manual_seed(0)
+        layers = nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(31), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3)
+        return nn.Sequential(*layers)
+
+    def train(model):
         optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
         tinyconv.fit(model, batches, optimizer=optimizer, epochs=2, progress=False)
         return tinyconv.evaluate(model, batches)["loss"]
 
     with ThreadPoolExecutor(4) as pool:
-        together = [job.result() for job in [pool.submit(train) for _ in range(4)]]
-    assert together == [train()] * 4
+        together = list(pool.map(train, [build() for _ in range(4)]))
+    assert together == [train(build())] * 4
 
 
 def test_fit_in_a_thread_that_gets_no_signals():

@@ -36,42 +36,52 @@ def generator(seed: int, stream: str | int, step: int = 0, index: int = 0) -> np
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-class _State(threading.local):
-    """The seed, the training step and the global indices of the samples in the current batch; of each thread.
-
-    Trainings in several threads do not draw each other's numbers. A new thread begins with the seed set last.
-    """
-
-    newest = 0
+class _Process:
+    """The seed of ``manual_seed``, and how many unnamed draws there were since, in all threads together."""
 
     def __init__(self) -> None:
-        self.seed = _State.newest
-        self.step = 0
+        self.seed, self.calls = 0, 0
+        self.lock = threading.Lock()
+
+
+class _Thread(threading.local):
+    """What a training sets for its own thread, so that several may run at once: seed, step, draws, sample indices."""
+
+    def __init__(self) -> None:
+        self.seed: int | None = None
+        self.step: int | None = None  # None outside of a training step
         self.calls = 0
         self.samples: np.ndarray | None = None
 
 
-_state = _State()
+_process, _thread = _Process(), _Thread()
 
 
 def manual_seed(seed: int) -> None:
-    """Set the seed of initial weights, ``randn``/``rand`` and dropout, and start again from the first draw.
-
-    It holds for this thread, and for threads that have not drawn yet.
-    """
-    _State.newest = int(seed)
-    _state.seed, _state.step, _state.calls, _state.samples = int(seed), 0, 0, None
+    """Set the seed of initial weights, ``randn``/``rand`` and dropout, and start again from the first draw."""
+    with _process.lock:
+        _process.seed, _process.calls = int(seed), 0
 
 
 def initial_seed() -> int:
     """Return the seed that ``manual_seed`` set (0 before)."""
-    return _state.seed
+    return _process.seed if _thread.seed is None else _thread.seed
+
+
+def _next() -> tuple[int, int]:
+    """Return (step, number of this draw in it); outside of training steps the step is 0."""
+    if _thread.step is not None:
+        _thread.calls += 1
+        return _thread.step, _thread.calls
+    with _process.lock:
+        _process.calls += 1
+        return 0, _process.calls
 
 
 def next_generator(stream: str) -> np.random.Generator:
     """Return the generator of the next unnamed draw: the n-th one after ``manual_seed`` is always the same."""
-    _state.calls += 1
-    return generator(_state.seed, stream, _state.step, _state.calls)
+    step, call = _next()
+    return generator(initial_seed(), stream, step, call)
 
 
 def dropout_key(batch: int) -> tuple[int, int, np.ndarray]:
@@ -80,31 +90,31 @@ def dropout_key(batch: int) -> tuple[int, int, np.ndarray]:
     The step is folded into the seed, and row i of the batch is drawn by its global sample index, which the training
     loop announces through :func:`training_step`.
     """
-    _state.calls += 1
-    samples = _state.samples
+    step, call = _next()
+    samples = _thread.samples
     if samples is None or len(samples) != batch:
         samples = np.arange(batch, dtype=np.int64)
-    mixed = hashlib.blake2b(f"{_state.seed}/dropout/{_state.step}".encode(), digest_size=8).digest()
-    return int.from_bytes(mixed, "little"), _state.calls, samples
+    mixed = hashlib.blake2b(f"{initial_seed()}/dropout/{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(mixed, "little"), call, samples
 
 
 @contextmanager
 def training_step(step: int, samples: Sequence[int] | np.ndarray | None) -> Iterator[None]:
     """Inside, dropout draws for this step and these global sample indices; a resumed run repeats the same masks."""
-    before = _state.step, _state.calls, _state.samples
-    _state.step, _state.calls = int(step), 0
-    _state.samples = None if samples is None else np.asarray(samples, np.int64)
+    before = _thread.step, _thread.calls, _thread.samples
+    _thread.step, _thread.calls = int(step), 0
+    _thread.samples = None if samples is None else np.asarray(samples, np.int64)
     try:
         yield
     finally:
-        _state.step, _state.calls, _state.samples = before
+        _thread.step, _thread.calls, _thread.samples = before
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, dropout draws by this seed; unnamed draws outside of training steps go on where they were."""
-    before, _state.seed = _state.seed, seed
+    before, _thread.seed = _thread.seed, seed
     try:
         yield
     finally:
-        _state.seed = before
+        _thread.seed = before

@@ -13,7 +13,7 @@ def cores():
 
 
 switches = {
-    "threads": cores(),
+    "threads": 1 if config.DISABLE_JIT else cores(),  # as plain Python, in a debugger, kernels gain nothing from more
     "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0",
     "tf32": False,  # tensor cores of NVIDIA GPUs
 }

@@ -7,7 +7,7 @@ import argparse
 HELP = """show what this machine has for tinyconv, and what is wrong with it
 
 examples:
-  tinyconv doctor                  versions, cores, thread pools, the compiler's cache, GPU, disk
+  tinyconv doctor                  versions, cores, BLAS, the compiler's cache, GPU, disk
   tinyconv doctor --cuda           try Numba's CUDA package too (slower; needs no GPU)
   tinyconv doctor --clear-cache    delete the compiled kernels: they are compiled again when they are needed
 

@@ -198,7 +198,7 @@ class DataLoader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _load(self, indices: np.ndarray, epoch: int, stop: threading.Event) -> tuple[Any, Any]:
-        """Return (images, labels) of the samples; runs in a thread, so only NumPy and Pillow (no parallel kernels)."""
+        """Return (images, labels) of the samples; runs in a thread."""
         at_once = None
         if self.transform is None and self.collate_fn is None and hasattr(self.dataset, "batch"):
             at_once = self.dataset.batch(indices)

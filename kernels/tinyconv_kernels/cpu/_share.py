@@ -2,14 +2,14 @@
 
 Numba's own way, prange, compiles a kernel a second time (all of convolution: 38 s instead of 15 on an empty cache),
 rounds differently in the second version, and brings a pool of threads that spin against BLAS's and, depending on the
-machine, must not be used by two Python threads at once, or not after a fork. Those threads wake up sooner, in 4 to 17
-microseconds; handing work to a sleeping Python thread costs some 60.
+machine, must not be used by two Python threads at once, or not after a fork. Those threads wake up sooner; handing work
+to a sleeping Python thread costs some 80 microseconds (tests/benchmarks/notes.md).
 """
 
 import functools
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from tinyconv_kernels.switches import cores, switches
 
@@ -44,7 +44,11 @@ def share(threads, kernel, tasks, *arguments):
         return
     parts = min(tasks, threads * PARTS)
     ranges = iter([(tasks * part // parts, tasks * (part + 1) // parts) for part in range(parts)])
-    lock = threading.Lock()
+    lock, failures = threading.Lock(), []
+
+    def leave_the_rest():
+        with lock:
+            list(ranges)
 
     def work():
         while True:
@@ -52,18 +56,35 @@ def share(threads, kernel, tasks, *arguments):
                 first, last = next(ranges, (0, 0))
             if first == last:
                 return
-            kernel(first, last, *arguments)
+            try:
+                kernel(first, last, *arguments)
+            except BaseException as problem:
+                failures.append(problem)
+                leave_the_rest()
 
     others = []
     try:
-        others = [_helpers().submit(work) for _ in range(threads - 1)]
-    except RuntimeError:  # the interpreter is shutting down: no new work for threads, this one does all
+        for _ in range(threads - 1):
+            others.append(_helpers().submit(work))
+    except RuntimeError:  # no new thread: the interpreter is shutting down, or there are too many
         pass
     try:
         work()
-    finally:
-        with lock:
-            list(ranges)  # after an error nobody begins another part
-        for other in others:
-            if not other.cancel():
-                other.result()
+    finally:  # also after Ctrl-C: the caller may change the arrays as soon as this returns
+        leave_the_rest()
+        _end(others)
+    if failures:
+        raise failures[0]
+
+
+def _end(others):
+    """Wait until no helper is at work; Ctrl-C has to wait for it, too: a part takes milliseconds."""
+    working, interrupted = [other for other in others if not other.cancel()], None
+    while working:
+        try:
+            wait(working)
+            working = []
+        except KeyboardInterrupt as problem:
+            interrupted = problem
+    if interrupted:
+        raise interrupted
