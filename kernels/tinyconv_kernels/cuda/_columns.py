@@ -33,7 +33,7 @@ def image_to_columns(dtype):
 
 @functools.cache
 def columns_to_image(dtype):
-    """Return the kernel in which a thread owns one pixel: the sum over windows that saw it, in the order of the taps."""
+    """Return the kernel in which a thread owns one pixel: the sum over windows that saw it, in the taps' order."""
     real, one = from_dtype(dtype), uint32(1)
 
     @cuda.jit

@@ -1,10 +1,12 @@
 """Kernels of convolution: filters times patches, and gradients times patches, for arrays of any offset.
 
-By tiles, as a matrix product whose matrix of patches is never stored (Chetlur et al. 2014, sec. 3), or, where tiles would
-be mostly empty (few filters in a group, tiny arrays), by one thread for each result.
+By tiles, as a matrix product whose matrix of patches is never stored (Chetlur et al. 2014, sec. 3), or, where tiles
+would be mostly empty (few filters in a group, tiny arrays), by one thread for each result.
 
 What kernels get as tuples of whole numbers:
 
+- phase: a row of cuda/_taps.py: (first tap, taps, first pixel's place), (the grid: positions of an image, of a row,
+  the reciprocals of both)
 - image: elements from image to image, from group to group, height, width of what is read
 - window: step and padding of the positions, by axis
 - result: elements from image to image, channel to channel, row to row, column to column of what is written
@@ -19,10 +21,10 @@ from tinyconv_kernels import scalar
 from tinyconv_kernels.cuda import _gather
 from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
 from tinyconv_kernels.cuda._gather import NOWHERE, corner, spot
+from tinyconv_kernels.cuda._instructions import inlined, limits, load4, registers, store4
 from tinyconv_kernels.cuda._product import product
 from tinyconv_kernels.cuda._taps import PHASE, TAP
 from tinyconv_kernels.cuda._tile import arithmetic
-from tinyconv_kernels.cuda._wide import LIMITS, inlined, load4, registers, store4
 
 _PHASE, _TAP = np.uint32(PHASE), np.uint32(TAP)
 
@@ -84,39 +86,46 @@ def _writer(tile, dtype, wide):
 
 
 @functools.cache
-def by_tiles(tile, dtype, wide):
-    """Return the kernel in which a block owns some channels at some positions of one phase, for one group."""
-    add_up = product(tile, dtype, _gather.filters(tile, dtype), _gather.pixels(tile, dtype))
+def by_tiles(tile, dtype, wide, several):
+    """Return the kernel in which a block owns some channels at some positions of one phase, for one group.
+
+    Without ``several`` phases the only one's numbers are arguments: then the compiler knows that they are the same for
+    all threads of a warp, and so is the end of the loop over taps.
+    """
+    add_up = product(tile, dtype, _gather.filters(tile), _gather.pixels(tile))
     finish, write, place_of = _finisher(tile, dtype), _writer(tile, dtype, wide), arithmetic(tile, dtype).place
     results, real, memory = registers(tile.own[0] * tile.own[1], dtype), from_dtype(dtype), 2 * tile.stage
     height, breadth, one = np.uint32(tile.rows), np.uint32(tile.columns), np.uint32(1)
 
-    @cuda.jit(**LIMITS)
-    def kernel(weight, w0, x, x0, out, out0, bias, bias0, table, counts, steps, image, window, result, flags):
+    @cuda.jit(**limits(tile.threads))
+    def kernel(weight, w0, x, x0, out, out0, bias, bias0, table, phase, counts, steps, image, window, result, flags):
         """counts: images, channels of a group, groups; steps: weights from group to group, channel to channel."""
         if SIMULATED:
             shared = cuda.shared.array(memory, real)
         else:
             shared = cuda.shared.array(memory, real, alignment=16)
-        images, rows, groups = counts
-        t, g = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.y % groups)
-        (tap0, taps, start), grid = phase_of(table, uint32(cuda.blockIdx.y // groups))
+        images, rows = counts[0], counts[1]
+        t, g = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.y)
+        (tap0, taps, start), grid = phase
+        if several:
+            (tap0, taps, start), grid = phase_of(table, uint32(cuda.blockIdx.z))
         # Channels first: blocks that run at the same time share the pixels, of which there are more than weights.
         high = uint32((rows + height - one) // height)
-        m0, c0 = uint32(cuda.blockIdx.x % high * height), uint32(cuda.blockIdx.x // high * breadth)
+        block = uint32(cuda.blockIdx.x)  # Numba's is signed, and would be divided in 64 bits
+        m0, c0 = uint32(block % high * height), uint32(block // high * breadth)
         count = uint32(images * grid[0])
-        if c0 < count:  # phases differ in size
-            y, x_ = place_of(t)
-            channel, left = uint32(g * rows + m0), uint32(rows - m0)
-            c = uint32(c0 + t % breadth)
-            h, w, origin = corner(c, grid, window, image)
-            h = h if c < count else NOWHERE
-            source_w = weight, uint32(w0 + g * steps[0] + m0 * steps[1]), steps[1], left, table, tap0
-            source_x = x, uint32(x0 + g * image[1] + origin), h, w, image[2], image[3], table, tap0
-            sums = results()
-            add_up(shared, t, y, x_, source_w, source_x, uint32(0), taps, sums)
-            finish(sums, y, bias, uint32(bias0 + channel), left, flags)
-            write(sums, y, x_, c0, count, left, out, uint32(out0 + start + channel * result[1]), grid, result)
+        if several and c0 >= count:  # phases differ in size
+            return
+        y, x_ = place_of(t)
+        channel, left, c = uint32(g * rows + m0), uint32(rows - m0), uint32(c0 + t % breadth)
+        h, w, origin = corner(c, grid, window, image)
+        h = h if c < count else NOWHERE
+        source_w = weight, uint32(w0 + g * steps[0] + m0 * steps[1]), steps[1], left, table, tap0
+        source_x = x, uint32(x0 + g * image[1] + origin), h, w, image[2], image[3], table, tap0
+        sums = results()
+        add_up(shared, t, y, x_, source_w, source_x, uint32(0), taps, sums)
+        finish(sums, y, bias, uint32(bias0 + channel), left, flags)
+        write(sums, y, x_, c0, count, left, out, uint32(out0 + start + channel * result[1]), grid, result)
 
     return kernel
 
@@ -127,7 +136,7 @@ def by_threads(dtype):
     relu, real = inlined(scalar.relu(dtype.type)), from_dtype(dtype)
 
     @cuda.jit
-    def kernel(weight, w0, x, x0, out, out0, bias, bias0, table, counts, steps, image, window, result, flags):
+    def kernel(weight, w0, x, x0, out, out0, bias, bias0, table, phase, counts, steps, image, window, result, flags):
         images, rows, groups = counts
         (tap, taps, start), grid = phase_of(table, uint32(cuda.blockIdx.y))
         count = uint32(images * grid[0])
@@ -159,30 +168,31 @@ def by_threads(dtype):
 @functools.cache
 def weights_by_tiles(tile, dtype):
     """Return the kernel in which a block owns some taps of some filters of a group, for one part of the positions."""
-    add_up = product(tile, dtype, _gather.gradients(tile, dtype), _gather.patches(tile, dtype))
+    add_up = product(tile, dtype, _gather.gradients(tile), _gather.patches(tile))
     row, column, place_of = arithmetic(tile, dtype).row, arithmetic(tile, dtype).column, arithmetic(tile, dtype).place
     results, real, memory = registers(tile.own[0] * tile.own[1], dtype), from_dtype(dtype), 2 * tile.stage
     height, breadth, one = np.uint32(tile.rows), np.uint32(tile.columns), np.uint32(1)
     own_rows, own_columns = map(np.uint32, tile.own)
 
-    @cuda.jit(**LIMITS)
-    def kernel(dy, dy0, x, x0, out, out0, table, counts, steps, image, window, part):
+    @cuda.jit(**limits(tile.threads))
+    def kernel(dy, dy0, x, x0, out, out0, table, phase, counts, steps, image, window, part):
         """counts: images, filters of a group, groups; steps: of dy, from image to image; part: positions, weights."""
         if SIMULATED:
             shared = cuda.shared.array(memory, real)
         else:
             shared = cuda.shared.array(memory, real, alignment=16)
-        images, rows, groups = counts
-        t, g, p = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.y % groups), uint32(cuda.blockIdx.y // groups)
-        (tap0, taps, _), grid = phase_of(table, uint32(0))
+        images, rows = counts[0], counts[1]
+        t, g, p = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.y), uint32(cuda.blockIdx.z)
+        (tap0, taps, _), grid = phase
         high = uint32((rows + height - one) // height)
-        m0, r0 = uint32(cuda.blockIdx.x % high * height), uint32(cuda.blockIdx.x // high * breadth)
+        block = uint32(cuda.blockIdx.x)
+        m0, r0 = uint32(block % high * height), uint32(block // high * breadth)
         first, channel = uint32(p * part[0]), uint32(g * rows + m0)
         last = min(uint32(first + part[0]), uint32(images * grid[0]))
         y, x_ = place_of(t)
         source_dy = dy, uint32(dy0 + channel * grid[0]), grid[0], uint32(rows - m0), steps, grid
         table0 = uint32(tap0 + r0 * _TAP)
-        source_x = x, uint32(x0 + g * image[1]), table, table0, uint32(taps - r0), grid, window, image
+        source_x = x, uint32(x0 + g * image[1]), table, table0, grid, window, image
         sums = results()
         add_up(shared, t, y, x_, source_dy, source_x, first, last, sums)
         to = uint32(out0 + p * part[1])
@@ -202,10 +212,10 @@ def weights_by_threads(dtype):
     real = from_dtype(dtype)
 
     @cuda.jit
-    def kernel(dy, dy0, x, x0, out, out0, table, counts, steps, image, window, part):
+    def kernel(dy, dy0, x, x0, out, out0, table, phase, counts, steps, image, window, part):
         images, rows, groups = counts
         i, p = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x), uint32(cuda.blockIdx.y)
-        (tap0, taps, _), grid = phase_of(table, uint32(0))
+        (tap0, taps, _), grid = phase
         if i < part[1]:
             channel = uint32(i // taps)
             offset, dh, dw, _ = load4(table, uint32(tap0 + uint32(i - channel * taps) * _TAP))

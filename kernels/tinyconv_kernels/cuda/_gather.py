@@ -1,20 +1,21 @@
 """Operands of a convolution that is computed as a matrix product (cuda/_product.py): filters, gradients, and pixels.
 
-The matrix of patches is nowhere stored: its element (tap, position) is a pixel that the table of cuda/_taps.py leads to,
-or a zero. Neighbouring threads fetch what are neighbours in memory: positions where those are the columns of the matrix
-(`pixels`, forward and backward to the input), terms of the sum, 8 at a time, elsewhere.
+The matrix of patches is nowhere stored: its element (tap, position) is a pixel that the table of cuda/_taps.py leads
+to, or a zero. Neighbouring threads fetch what are neighbours in memory: positions, where those are the columns of the
+matrix (`pixels`, forward and backward to the input), and 8 terms of the sum elsewhere. Sums like ``row + j * lines``
+are not cut to 32 bits, so that the compiler makes the constant a part of the instruction.
 """
 
 import numpy as np
-from numba import from_dtype, uint32, uint64
+from numba import uint32, uint64
 
+from tinyconv_kernels.cuda._instructions import inlined, load4, load_if
 from tinyconv_kernels.cuda._product import Operand
 from tinyconv_kernels.cuda._taps import TAP
-from tinyconv_kernels.cuda._wide import inlined, load4
 
 # h of a position that is not there: whatever tap is added, no image is so high.
 NOWHERE = np.uint32(1 << 31)
-_TAP, _ONE, _THREE, _EIGHT = np.uint32(TAP), np.uint32(1), np.uint32(3), np.uint32(8)
+_TAP, _THREE, _EIGHT = np.uint32(TAP), np.uint32(3), np.uint32(8)
 
 
 @inlined
@@ -25,7 +26,7 @@ def divided(n, multiplier, shift):
 
 @inlined
 def spot(c, grid):
-    """Return (image, row, column) of position number c; ``grid``: positions of an image, of a row, their reciprocals."""
+    """Return (image, row, column) of position c; ``grid``: positions of an image, of a row, their reciprocals."""
     n = divided(c, grid[2], grid[3])
     q = uint32(c - n * grid[0])
     u = divided(q, grid[4], grid[5])
@@ -40,11 +41,12 @@ def corner(c, grid, window, image):
     return h, w, uint32(n * image[0] + h * image[3] + w)
 
 
-def _by_terms(tile, side, value, zero):
+def _by_terms(tile, side, value):
     """Return an Operand whose threads fetch 8 neighbouring terms for each row of its tile.
 
     ``value`` is a pair of device functions: ``term(source, k)``, what depends on the term alone, and ``number(source,
-    term, w)``, the element. A store into 8 columns of 4 neighbours meets every bank of the shared memory once.
+    term, w, there)``, the element, or 0 if not ``there``. A warp's store, 8 rows of 4 neighbours, meets every bank of
+    the shared memory once.
     """
     width, pitch = (tile.rows, tile.columns)[side], np.uint32(tile.pitches[side])
     lines = np.uint32(tile.threads // 8)
@@ -56,42 +58,39 @@ def _by_terms(tile, side, value, zero):
     def get(source, first, last, t, numbers):
         for s in range(rounds):
             k = uint32(first + t % _EIGHT + s * _EIGHT)
+            found = term(source, k)
             for j in range(each):
-                numbers[s * each + j] = zero
-            if k < last:
-                found = term(source, k)
-                for j in range(each):
-                    w = uint32(t // _EIGHT + j * lines)
-                    numbers[s * each + j] = number(source, found, w)
+                numbers[s * each + j] = number(source, found, uint32(t // _EIGHT + j * lines), k < last)
 
     @inlined
     def put(shared, start, t, numbers):
         for s in range(rounds):
             row = uint32(start + (t % _EIGHT + s * _EIGHT) * pitch + t // _EIGHT)
             for j in range(each):
-                shared[uint32(row + j * lines)] = numbers[s * each + j]
+                shared[row + j * lines] = numbers[s * each + j]
 
     return Operand(get, put, int(each * rounds))
 
 
-def filters(tile, dtype):
+def filters(tile):
     """Weights by rows. Source: (weights, first of the block, from row to row, rows left, table, its first tap)."""
-    zero = from_dtype(dtype)(0)
 
     @inlined
     def term(source, k):
-        return source[4][uint32(source[5] + k * _TAP + _THREE)]
+        return source[4][uint32(source[5] + k * _TAP) + _THREE]
 
     @inlined
-    def number(source, place, w):
-        return source[0][uint32(source[1] + w * source[2] + place)] if w < source[3] else zero
+    def number(source, place, w, there):
+        return load_if(source[0], uint32(source[1] + w * source[2] + place), there and w < source[3])
 
-    return _by_terms(tile, 0, (term, number), zero)
+    return _by_terms(tile, 0, (term, number))
 
 
-def gradients(tile, dtype):
-    """Output gradients by rows. Source: (dy, first of the block, from channel to channel, rows left, per image, grid)."""
-    zero = from_dtype(dtype)(0)
+def gradients(tile):
+    """Output gradients by rows.
+
+    Source: (dy, first of the block, from channel to channel, rows left, from image to image, grid).
+    """
 
     @inlined
     def term(source, k):
@@ -100,37 +99,37 @@ def gradients(tile, dtype):
         return uint32(n * source[4] + k - n * grid[0])
 
     @inlined
-    def number(source, place, w):
-        return source[0][uint32(source[1] + w * source[2] + place)] if w < source[3] else zero
+    def number(source, place, w, there):
+        return load_if(source[0], uint32(source[1] + w * source[2] + place), there and w < source[3])
 
-    return _by_terms(tile, 0, (term, number), zero)
+    return _by_terms(tile, 0, (term, number))
 
 
-def patches(tile, dtype):
-    """Pixels, positions being the terms. Source: (x, first of the group, table, first tap, taps left, grid, window, image)."""
-    zero = from_dtype(dtype)(0)
+def patches(tile):
+    """Pixels, positions being the terms.
+
+    Source: (x, first of the group, table, first tap of the block, grid, window, image).
+    """
 
     @inlined
     def term(source, k):
-        return corner(k, source[5], source[6], source[7])
+        return corner(k, source[4], source[5], source[6])
 
     @inlined
-    def number(source, place, w):
-        pixel = zero
-        if w < source[4]:
-            tap = load4(source[2], uint32(source[3] + w * _TAP))
-            if uint32(place[0] + tap[1]) < source[7][2] and uint32(place[1] + tap[2]) < source[7][3]:
-                pixel = source[0][uint32(source[1] + place[2] + tap[0])]
-        return pixel
+    def number(source, place, w, there):
+        tap = load4(source[2], uint32(source[3] + w * _TAP))
+        inside = uint32(place[0] + tap[1]) < source[6][2] and uint32(place[1] + tap[2]) < source[6][3]
+        return load_if(source[0], uint32(source[1] + place[2] + tap[0]), there and inside)
 
-    return _by_terms(tile, 1, (term, number), zero)
+    return _by_terms(tile, 1, (term, number))
 
 
-def pixels(tile, dtype):
-    """Pixels, positions being the columns, one for each thread. Source: (x, its first pixel, h, w, height, width, table,
-    first tap).
+def pixels(tile):
+    """Pixels, positions being the columns, one for each thread.
+
+    Source: (x, the position's first pixel, its h, its w, height, width, table, first tap).
     """
-    zero, pitch = from_dtype(dtype)(0), np.uint32(tile.pitches[1])
+    pitch = np.uint32(tile.pitches[1])
     assert tile.threads % tile.columns == 0, tile
     columns, lines = np.uint32(tile.columns), np.uint32(tile.threads // tile.columns)
     count = tile.depth * tile.columns // tile.threads
@@ -139,17 +138,16 @@ def pixels(tile, dtype):
     @inlined
     def get(source, first, last, t, numbers):
         x, origin, h, w, height, width, table, tap0 = source
+        at = uint32(tap0 + (first + t // columns) * _TAP)
         for p in range(rounds):
-            k = uint32(first + t // columns + p * lines)
-            numbers[p] = zero
-            if k < last:
-                tap = load4(table, uint32(tap0 + k * _TAP))
-                if uint32(h + tap[1]) < height and uint32(w + tap[2]) < width:
-                    numbers[p] = x[uint32(origin + tap[0])]
+            tap = load4(table, at + p * (lines * _TAP))
+            inside = uint32(h + tap[1]) < height and uint32(w + tap[2]) < width
+            numbers[p] = load_if(x, uint32(origin + tap[0]), inside)
 
     @inlined
     def put(shared, start, t, numbers):
+        row = uint32(start + (t // columns) * pitch + t % columns)
         for p in range(rounds):
-            shared[uint32(start + (t // columns + p * lines) * pitch + t % columns)] = numbers[p]
+            shared[row + p * (lines * pitch)] = numbers[p]
 
     return Operand(get, put, count)

@@ -10,10 +10,10 @@ import numpy as np
 from numba import from_dtype, int32, uint32
 
 from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
+from tinyconv_kernels.cuda._instructions import inlined, limits, load4_if, load_if, registers, store4
 from tinyconv_kernels.cuda._product import Operand, product
 from tinyconv_kernels.cuda._strided import place
 from tinyconv_kernels.cuda._tile import arithmetic
-from tinyconv_kernels.cuda._wide import LIMITS, inlined, load4, registers, store4
 
 
 @functools.cache
@@ -40,7 +40,7 @@ def one_by_one(dtype, axes):
     return kernel
 
 
-def _matrix(tile, dtype, side, along, wide):
+def _matrix(tile, side, along, wide):
     """Return the Operand that reads a matrix of numbers [w, k] along "k" or "w"; ``wide``: by 16-byte loads.
 
     Its source is (array, first element of the block's part, step of w, step of k, w's that there are).
@@ -48,9 +48,9 @@ def _matrix(tile, dtype, side, along, wide):
     width, pitch = (tile.rows, tile.columns)[side], tile.pitches[side]
     quads, threads = width * tile.depth // 4, tile.threads
     count = -(-quads // threads)
-    whole, by_k, zero = quads % threads == 0, along == "k", from_dtype(dtype)(0)
+    whole, by_k = quads % threads == 0, along == "k"
     quads, threads, width, pitch, rounds = map(np.uint32, (quads, threads, width, pitch, count))
-    one, two, four = map(np.uint32, (1, 2, 4))
+    one, two, three, four = map(np.uint32, (1, 2, 3, 4))
 
     @inlined
     def spot(v):
@@ -66,19 +66,16 @@ def _matrix(tile, dtype, side, along, wide):
             v, at = uint32(t + p * threads), uint32(p * four)
             w, k = spot(v)
             k = uint32(first + k)
-            for j in range(four):
-                numbers[at + j] = zero
-            if (whole or v < quads) and w < limit and k < last:
-                i = uint32(origin + w * w_step + k * k_step)
-                if wide:
-                    quad = load4(array, i)
-                    numbers[at], numbers[at + one] = quad[0], quad[1]
-                    numbers[at + two], numbers[at + two + one] = quad[2], quad[3]
-                else:
-                    left = uint32(last - k) if by_k else uint32(limit - w)
-                    for j in range(four):
-                        if j < left:
-                            numbers[at + j] = array[uint32(i + j)]
+            i = uint32(origin + w * w_step + k * k_step)
+            there = (whole or v < quads) and w < limit and k < last
+            if wide:
+                quad = load4_if(array, i, there)
+                numbers[at], numbers[at + one] = quad[0], quad[1]
+                numbers[at + two], numbers[at + three] = quad[2], quad[3]
+            else:
+                left = uint32(last - k) if by_k else uint32(limit - w)
+                for j in range(four):
+                    numbers[at + j] = load_if(array, uint32(i + j), there and j < left)
 
     @inlined
     def put(shared, start, t, numbers):
@@ -89,9 +86,9 @@ def _matrix(tile, dtype, side, along, wide):
                 to = uint32(start + k * pitch + w)
                 if by_k:
                     for j in range(four):
-                        shared[uint32(to + j * pitch)] = numbers[at + j]
+                        shared[to + j * pitch] = numbers[at + j]
                 else:
-                    store4(shared, to, numbers[at], numbers[at + one], numbers[at + two], numbers[at + two + one])
+                    store4(shared, to, numbers[at], numbers[at + one], numbers[at + two], numbers[at + three])
 
     return Operand(get, put, 4 * count)
 
@@ -142,11 +139,11 @@ def _writer(tile, dtype, wide):
 def tiled(tile, dtype, axes, a_along, b_along, wide):
     """Return the kernel in which a block owns a tile. ``wide``: may a, b, out be read and written by 16 bytes?"""
     real, at, corner, place_of = from_dtype(dtype), place(axes), _corner(tile), arithmetic(tile, dtype).place
-    left, right = _matrix(tile, dtype, 0, a_along, wide[0]), _matrix(tile, dtype, 1, b_along, wide[1])
+    left, right = _matrix(tile, 0, a_along, wide[0]), _matrix(tile, 1, b_along, wide[1])
     add_up, write = product(tile, dtype, left, right), _writer(tile, dtype, wide[2])
     results, memory = registers(tile.own[0] * tile.own[1], dtype), 2 * tile.stage
 
-    @cuda.jit(**LIMITS)
+    @cuda.jit(**limits(tile.threads))
     def kernel(a, a0, b, b0, out, out0, sizes, a_batch, b_batch, out_batch, matrix, a_steps, b_steps, out_steps, part):
         """matrix: rows, columns, terms; part: terms of a part, elements of out from part to part, first matrix."""
         if SIMULATED:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import from_dtype, uint32
 
+from tinyconv_kernels.cuda._instructions import barrier, inlined, registers
 from tinyconv_kernels.cuda._tile import arithmetic
-from tinyconv_kernels.cuda._wide import barrier, inlined, registers
 
 
 class Operand(NamedTuple):

@@ -1,10 +1,10 @@
 """Tables of a convolution: which pixel each tap of a filter sees. They are made once for each geometry, and kept.
 
-A position is an image and a place (u, v). The filters' tap (c, i, j) meets it at the pixel (u step + dh, v step + dw) of
-plane c: a row of the table holds where that pixel lies behind the position's first, dh and dw, and where the tap's weight
-lies. Forward, positions are the outputs, and the step is the stride. Backward to the input, positions are the pixels of
-one *phase*: those with equal (h + padding) mod stride meet the same taps, at outputs that are neighbours, so each phase
-is a correlation with step 1, and no zero is multiplied.
+A position is an image and a place (u, v). The filters' tap (c, i, j) meets it at the pixel (u step + dh, v step + dw)
+of plane c: a row of the table holds where that pixel lies behind the position's first, dh and dw, and where the tap's
+weight lies. Forward, positions are the outputs, and the step is the stride. Backward to the input, positions are the
+pixels of one *phase*: those with equal (h + padding) mod stride meet the same taps, at outputs that are neighbours, so
+each phase is a correlation with step 1, and no zero is multiplied.
 
 A pixel outside is told by one comparison per axis: row -1 is 2^32 - 1 to a kernel, which is not below the height.
 """
@@ -20,15 +20,21 @@ from tinyconv_kernels.device_array import DeviceArray
 # A phase's row: where its taps begin in the table, taps, positions of an image, of a row; the reciprocals of the last
 # two; its first pixel's place in the result; and zeros up to a multiple of 16 bytes.
 PHASE, TAP = 12, 4
+# Taps outside of any image, behind a phase's (the blocks' tiles are so deep) and the table's (they are so wide).
+_OUTSIDE, _DEPTH, _WIDTH = (0, 1 << 30, 0, 0), 16, 128
 
 
 class Table(NamedTuple):
-    """The table on the device (uint32), how many phases it has, positions of an image and taps of the largest."""
+    """The table on the device (uint32), how many phases it has, positions of an image and taps of the largest.
+
+    ``first`` is the first phase's row: where its taps begin, taps, first pixel's place; and the grid of its positions.
+    """
 
     rows: DeviceArray
     phases: int
     positions: int
     taps: int
+    first: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def reciprocal(divisor):
@@ -43,16 +49,18 @@ def reciprocal(divisor):
 
 def _table(phases):
     """Make the table of [(taps as an (n, 4) array, (rows, columns) of its positions, first pixel's place)]."""
-    rows, at = [], PHASE * len(phases)
+    rows, following, at = [], [], PHASE * len(phases)
     for taps, (high, wide), first in phases:
         divisors = [max(1, high * wide), max(1, wide)]
         numbers = [at, len(taps), high * wide, wide, *reciprocal(divisors[0]), *reciprocal(divisors[1]), first, 0, 0, 0]
-        rows.append(numbers)
-        at += TAP * len(taps)
-    everything = np.concatenate([np.ravel(rows), *(np.ravel(taps) for taps, _, _ in phases)])
+        rows += numbers
+        following += [taps, np.tile(_OUTSIDE, (-len(taps) % _DEPTH, 1))]
+        at += TAP * (len(taps) + -len(taps) % _DEPTH)
+    everything = np.concatenate([rows, *(np.ravel(taps) for taps in following), np.tile(_OUTSIDE, _WIDTH)])
     largest = max(high * wide for _, (high, wide), _ in phases)
     on_device = memory.to_device((everything.astype(np.int64) & 0xFFFFFFFF).astype(np.uint32))
-    return Table(on_device, len(phases), largest, max(len(taps) for taps, _, _ in phases))
+    first = (rows[0], rows[1], rows[8]), tuple(rows[2:8])
+    return Table(on_device, len(phases), largest, max(len(taps) for taps, _, _ in phases), first)
 
 
 def _rows(*columns):

@@ -17,7 +17,7 @@ from numba import from_dtype, uint32
 
 from tinyconv_kernels.cuda import _mma
 from tinyconv_kernels.cuda._cuda import SIMULATED
-from tinyconv_kernels.cuda._wide import inlined, load4
+from tinyconv_kernels.cuda._instructions import inlined, load4
 from tinyconv_kernels.switches import switches
 
 
@@ -127,7 +127,8 @@ def _fused(tile, real):
     lanes = np.uint32(warp_across * warp_down)
     next_row, next_column = np.uint32(tile.rows // tile.high), np.uint32(tile.columns // tile.wide)
     tile_b = np.uint32(tile.depth * tile.pitches[0])
-    high, wide, own, four = map(np.uint32, (tile.high, tile.wide, 4 * tile.wide, 4))
+    high, wide, own, depth = map(np.uint32, (tile.high, tile.wide, 4 * tile.wide, tile.depth))
+    two, four = np.uint32(2), np.uint32(4)
 
     @inlined
     def place(t):
@@ -158,12 +159,12 @@ def _fused(tile, real):
 
     @inlined
     def multiply(shared, start, t, y, x, sums):
-        a, b, end = uint32(start + y), uint32(start + tile_b + x), uint32(start + tile_b)
-        while a < end:
+        a, b, k = uint32(start + y), uint32(start + tile_b + x), uint32(0)
+        while k < depth:
             # Two terms a turn: half the counting, and one is fetched while the other is multiplied.
             term(shared, a, b, sums)
-            term(shared, uint32(a + pitch_a), uint32(b + pitch_b), sums)
-            a, b = uint32(a + pitch_a + pitch_a), uint32(b + pitch_b + pitch_b)
+            term(shared, a + pitch_a, b + pitch_b, sums)
+            a, b, k = uint32(a + pitch_a + pitch_a), uint32(b + pitch_b + pitch_b), uint32(k + two)
 
     @inlined
     def row(i, y):

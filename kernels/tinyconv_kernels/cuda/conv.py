@@ -29,7 +29,7 @@ def conv2d_forward(x, weight, bias, y, stride, padding, dilation, groups, activa
     if _is_product(x, weight, y, padding, groups):
         matmul(_matrix(x), _matrix(weight).T, _matrix(y))
         return _finish(y, bias, activation)
-    (N, C, H, W), (K, _, KH, KW), (OH, OW) = x.shape, weight.shape, y.shape[2:]
+    (_, C, H, W), (K, _, KH, KW), (OH, OW) = x.shape, weight.shape, y.shape[2:]
     table = _taps.forward(C // groups, (H, W), (OH, OW), (KH, KW), dilation)
     steps = K // groups * table.taps, table.taps
     result = K * OH * OW, OH * OW, OW, 1
@@ -118,7 +118,7 @@ def _transposed(src, weight, bias, dst, stride, padding, dilation, groups):
     if _is_product(dst, weight, src, padding, groups):
         matmul(_matrix(src), _matrix(weight), _matrix(dst))
         return _finish(dst, bias, None)
-    (K, C, KH, KW), (N, _, H, W) = weight.shape, dst.shape
+    (K, C, KH, KW), (H, W) = weight.shape, dst.shape[2:]
     table = _taps.backward(K // groups, C, src.shape[2:], (H, W), (KH, KW), stride, padding, dilation)
     steps = K // groups * C * KH * KW, KH * KW
     result = groups * C * H * W, H * W, stride[0] * W, stride[1]
@@ -133,16 +133,15 @@ def _correlate_with(table, x, weight, bias, out, rows, groups, steps, window, re
     bias_ = weight if bias is None else bias
     arrays = [value for a in (x, out, bias_) for value in (memory.flat(a), a.offset)]
     image, flags = (C * H * W, C // groups * H * W, H, W), (bias is not None, activation == "relu")
-    arguments = memory.flat(weight), weight.offset, *arrays, memory.flat(table.rows), (N, rows, groups)
+    arguments = memory.flat(weight), weight.offset, *arrays, memory.flat(table.rows), table.first, (N, rows, groups)
     arguments = *arguments, steps, image, window, result, flags
-    blocks = groups * table.phases
-    if out.size * table.taps <= _FEW or rows < _NARROW or blocks > _GRID:
+    if out.size * table.taps <= _FEW or rows < _NARROW or max(groups, table.phases) > _GRID:
         grid = -(-positions * rows * groups // launch.THREADS), table.phases
         return launch.blocks(_correlate.by_threads(out.dtype), grid, launch.THREADS, *arguments)
-    tile = choose(rows, positions, blocks, out.dtype)
+    tile = choose(rows, positions, groups * table.phases, out.dtype)
     wide = _neighbours(out, table, result) and not tile.tf32
-    grid = -(-rows // tile.rows) * -(-positions // tile.columns), blocks
-    launch.blocks(_correlate.by_tiles(tile, out.dtype, wide), grid, tile.threads, *arguments)
+    grid = -(-rows // tile.rows) * -(-positions // tile.columns), groups, table.phases
+    launch.blocks(_correlate.by_tiles(tile, out.dtype, wide, table.phases > 1), grid, tile.threads, *arguments)
 
 
 def _neighbours(out, table, result):
@@ -159,16 +158,14 @@ def _weights(table, dy, x, dweight, counts, step, image, window):
     few = dweight.size * positions <= _FEW or rows < _NARROW or groups > _GRID
     tile = None if few else choose(rows, table.taps, groups, dweight.dtype)
     count, each = _thread_parts(dweight.size, positions) if few else parts(tile, rows, table.taps, groups, positions)
-    count = min(count, _GRID // (1 if few else groups))
-    each = max(each, -(-positions // count))
     sums = dweight if count == 1 else memory.empty((count, *dweight.shape), dweight.dtype)
     arrays = [value for a in (dy, x, sums) for value in (memory.flat(a), a.offset)]
-    arguments = *arrays, memory.flat(table.rows), counts, step, image, window, (each, dweight.size)
+    arguments = *arrays, memory.flat(table.rows), table.first, counts, step, image, window, (each, dweight.size)
     if few:
         grid = -(-dweight.size // launch.THREADS), count
         launch.blocks(_correlate.weights_by_threads(dweight.dtype), grid, launch.THREADS, *arguments)
     else:
-        grid = -(-rows // tile.rows) * -(-table.taps // tile.columns), count * groups
+        grid = -(-rows // tile.rows) * -(-table.taps // tile.columns), groups, count
         launch.blocks(_correlate.weights_by_tiles(tile, dweight.dtype), grid, tile.threads, *arguments)
     if count > 1:
         reduce.reduce_sum(sums, dweight, (0,))

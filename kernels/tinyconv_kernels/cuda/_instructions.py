@@ -10,8 +10,14 @@ import numpy as np
 
 from tinyconv_kernels.cuda._cuda import SIMULATED, cuda, device
 
-# Two blocks of 256 threads shall fit a multiprocessor's 65536 registers, or nothing hides the waiting of one of them.
-LIMITS = {} if SIMULATED else {"max_registers": 128}
+
+def limits(threads):
+    """Return the compiler's limits for blocks of so many threads that keep their results in registers.
+
+    At least two such blocks shall fit a multiprocessor's 65536 registers, or nothing hides the waiting of one of them.
+    """
+    return {} if SIMULATED else {"max_registers": 128 if threads > 128 else 160}
+
 
 if SIMULATED:
     inlined = device
@@ -23,6 +29,14 @@ if SIMULATED:
     def store4(array, i, a, b, c, d):
         """Write four neighbours; ``array[i]`` must lie on a 16-byte boundary."""
         array[i], array[i + 1], array[i + 2], array[i + 3] = a, b, c, d
+
+    def load_if(array, i, condition):
+        """Return ``array[i]`` where the condition holds, 0 elsewhere; nobody may write to the array meanwhile."""
+        return array[i] if condition else array.dtype.type(0)
+
+    def load4_if(array, i, condition):
+        """Return four neighbours, float32, where the condition holds, zeros elsewhere; as load4 and load_if."""
+        return load4(array, i) if condition else (np.float32(0),) * 4
 
     def barrier():
         """Wait for the other threads of the block."""
@@ -69,6 +83,47 @@ else:
             return context.get_dummy_value()
 
         return types.none(array, types.uint64, *[array.dtype] * 4), generate
+
+    # A load under a condition is a branch in LLVM, and registers of the whole warp are set up anew behind each. This is
+    # one instruction that not every thread carries out. "nc": by the cache for what is only read.
+    _IF = (
+        "{{ .reg .pred p; .reg .u64 a; setp.ne.u32 p, ${n}, 0; cvta.to.global.u64 a, ${at}; {zeros} "
+        "@p ld.global.nc{kind} {results}, [a]; }}"
+    )
+
+    def _load_if(kind, array, count):
+        """Return a code generator: so many neighbours from an element on, under a condition."""
+        bits = array.dtype.bitwidth
+        element, letter = (ir.FloatType(), "f") if bits == 32 else (ir.DoubleType(), "d")
+        names = [f"${n}" for n in range(count)]
+        zeros = " ".join(f"mov.f{bits} {name}, 0{letter}{0:0{bits // 4}x};" for name in names)
+        results = names[0] if count == 1 else "{" + ",".join(names) + "}"
+        code = _IF.format(n=count + 1, at=count, zeros=zeros, kind=kind, results=results)
+        result = element if count == 1 else ir.LiteralStructType([element] * count)
+        assembly = ir.FunctionType(result, [ir.IntType(64), ir.IntType(32)])
+        constraints = ",".join([f"={letter}"] * count + ["l", "r"])
+
+        def generate(context, builder, signature, arguments):
+            start, _ = _address(context, builder, signature.args[0], *arguments[:2])
+            condition = builder.zext(arguments[2], ir.IntType(32))
+            address = builder.ptrtoint(start, ir.IntType(64))
+            found = builder.call(ir.InlineAsm(assembly, code, constraints), [address, condition])
+            if count == 1:
+                return found
+            values = [builder.extract_value(found, n) for n in range(count)]
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return generate
+
+    @intrinsic
+    def load_if(_, array, i, condition):
+        """Return ``array[i]`` where the condition holds, 0 elsewhere; nobody may write to the array meanwhile."""
+        return array.dtype(array, types.uint64, types.boolean), _load_if(f".f{array.dtype.bitwidth}", array, 1)
+
+    @intrinsic
+    def load4_if(_, array, i, condition):
+        """Return four neighbours, float32, where the condition holds, zeros elsewhere; as load4 and load_if."""
+        return types.UniTuple(array.dtype, 4)(array, types.uint64, types.boolean), _load_if(".v4.f32", array, 4)
 
     # Numba's own inlining copies a helper's code as often as it is nested: 10 seconds for the kernels of cuda/_gemm.py.
     inlined = cuda.jit(device=True, forceinline=True)
