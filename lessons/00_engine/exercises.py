@@ -8,7 +8,9 @@ overwrites its output argument completely and returns nothing. Any way of comput
 """
 
 import numpy as np
+from numba import float32
 
+from tinyconv_kernels.cuda._cuda import cuda
 from tinyconv_kernels.geometry import output_size
 
 
@@ -285,4 +287,42 @@ def winograd_1d(x, w):
     y[:, ::2] = m0 + m1 + m2
     y[:, 1::2] = m1 - m2 - m3
     return y[:, :outputs]
+    # END SOLUTION
+
+
+TILE = 4  # task 0.11: a block has TILE x TILE threads
+
+
+@cuda.jit
+def tiled_product(A, B, C):
+    """Write the matrix product A B into C: what one thread of a GPU does, with tiles in shared memory (step 9).
+
+    A is (M, K), B is (K, N), C is (M, N), all float32. The grid covers C, so at its edges there are threads outside of
+    C. Thread (x, y) of a block owns C[row, column] with ``column, row = cuda.grid(2)``.
+
+    The tests run it in Numba's simulator, without a GPU: each thread alone up to its next barrier, then the next
+    thread, so that a missing barrier shows every time. Shared memory is full of NaN at first. The tests count reads:
+    each block may read what it needs of A and B once.
+
+    Difficulty 3 of 3, 40 minutes. Hint: ``cuda.shared.array((TILE, TILE), float32)`` for a tile of A and for one of B.
+    For all tiles along K: each thread fetches one element of each, ``float32(0)`` where it would be outside; barrier;
+    TILE multiply-adds; barrier. Every thread must reach every barrier; only the write to C is not for threads outside.
+    """
+    # TASK 0.11
+    # BEGIN SOLUTION
+    tile_a = cuda.shared.array((TILE, TILE), float32)
+    tile_b = cuda.shared.array((TILE, TILE), float32)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    column, row = cuda.grid(2)
+    (M, K), N = A.shape, B.shape[1]
+    total = float32(0)
+    for start in range(0, K, TILE):
+        tile_a[y, x] = A[row, start + x] if row < M and start + x < K else float32(0)
+        tile_b[y, x] = B[start + y, column] if start + y < K and column < N else float32(0)
+        cuda.syncthreads()
+        for k in range(TILE):
+            total += tile_a[y, k] * tile_b[k, x]
+        cuda.syncthreads()
+    if row < M and column < N:
+        C[row, column] = total
     # END SOLUTION

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Step 7: a ladder under two roofs
 #
-# 30 minutes | needs: steps 4 and 5 | next: exercises.py
+# 30 minutes | needs: steps 4 and 5 | next: step8_cuda.py
 #
 # How fast can a convolution be? The core does so many operations a second, and memory delivers so many bytes. What does
 # I operations with each byte (its *intensity*) does no more a second than the core can, and no more than I times what
@@ -147,4 +147,4 @@ for name, (_, operations, memory) in list(ways.items())[:7]:
     axes.annotate(f"{name}: {rate:.3g}", (I, rate), offset, textcoords="offset points")
 axes.set(title="Seven ways of a 3 x 3 convolution, one core", xlabel="FLOP per byte of memory", ylabel="GFLOP/s")
 lesson.save(figure, "ladder", alt="Loops far below the roofs, plain im2col at the slope, Winograd above the flat roof.")
-lesson.next("exercises.py", "build these parts yourself, and train a network on them: pytest lessons/00_engine")
+lesson.next(why="the same product by thousands of threads")
