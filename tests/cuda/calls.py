@@ -1,4 +1,4 @@
-"""What the table tests/cases does not call, or calls with arrays too small: sizes of real networks, optimisers, dropout.
+"""What the table tests/cases does not call, or with arrays too small: sizes of real networks, optimisers, dropout.
 
 Nothing is computed where these run (tests/cuda/recording.py), and untouched zeros take no memory. Size matters since it
 chooses tiles and passes.
@@ -23,7 +23,12 @@ def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.batch_norm(x, mean, variance, weight, bias, training=True)
 
 
-# (function, shapes of its tensors, other arguments): AlexNet's layers, VGG's, 1x1 and depthwise ones, and small batches.
+def _cross_entropy(x: Tensor, weight: Tensor | None = None) -> Tensor:
+    target = Tensor(_array((x.shape[0], *x.shape[2:]), np.int64))
+    return F.cross_entropy(x, target, weight, label_smoothing=0.1 if weight is None else 0.0)
+
+
+# (function, shapes of its tensors, other arguments): layers of AlexNet and VGG, 1x1 and depthwise ones, small batches.
 PRODUCTS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (F.conv2d, ((128, 3, 224, 224), (64, 3, 11, 11), (64,)), {"stride": 4, "padding": 2}),
     (F.conv2d, ((128, 96, 27, 27), (256, 48, 5, 5), (256,)), {"padding": 2, "groups": 2}),
@@ -51,6 +56,9 @@ OTHERS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (F.log_softmax, ((128, 1000),), {"dim": 1}),
     (F.log_softmax, ((4, 100000),), {"dim": 1}),
     (F.log_softmax, ((8, 21, 128, 128),), {"dim": 1}),
+    (_cross_entropy, ((128, 1000),), {}),
+    (_cross_entropy, ((128, 1000), (1000,)), {}),
+    (_cross_entropy, ((8, 21, 128, 128),), {}),
     (F.dropout, ((128, 4096),), {"training": True}),
     (F.add, ((128, 64, 56, 56), (64, 1, 1)), {}),
     (F.sum, ((128, 64, 56, 56),), {"dim": (0, 2, 3)}),

@@ -57,7 +57,7 @@ def why_not() -> str:
         problems += (DynamicLibNotFoundError,)
         compile_kernel(cuda.jit(_nothing), (types.int32,), [(8, 0)])
     except problems as problem:
-        first = str(problem).strip().partition("\n")[0]
+        first = str(problem).strip().partition("\n")[0][:100]
         return f'no toolkit to compile with: pip install "numba-cuda[cu13]" ({type(problem).__name__}: {first})'
     return ""
 
@@ -87,7 +87,7 @@ def architecture(capability: Capability) -> Iterator[None]:
 
 
 def compile_kernel(kernel: Any, signature: tuple[Any, ...], capabilities: Sequence[Capability]) -> list[Compiled]:
-    """Compile a ``@cuda.jit`` kernel for arguments of these Numba types. What Numba or a compiler refuses raises here."""
+    """Compile a ``@cuda.jit`` kernel for arguments of these Numba types; raises what Numba or the linker raises."""
     found = []
     for capability, ptx in zip(capabilities, to_ptx(kernel, signature, capabilities), strict=True):
         log = _link(ptx, capability, kernel.targetoptions.get("max_registers"))
@@ -136,6 +136,6 @@ def _shared(ptx: str) -> int:
 
 
 def _doubles(ptx: str) -> int:
-    """Return how many instructions read or write a float64. Lines that begin with a dot declare, and compute nothing."""
+    """Return how many instructions read or write a float64. Lines that begin with a dot declare, and do nothing."""
     code = (re.sub(r"^@!?%p\d+\s+", "", line.strip()) for line in ptx.splitlines())
     return sum(".f64" in line.split(maxsplit=1)[0] for line in code if line and line[0] != ".")

@@ -1,7 +1,7 @@
 """Run the CUDA backend without a device: kernels are not launched, but noted with the types of their arguments.
 
-The host's side of the backend runs as it is, from ``tinyconv`` down to ``launch.py``; only memory is the host's, full of
-zeros, and a launch notes what would have been compiled. So the types are those that a GPU would see.
+The host's side of the backend runs as it is, from ``tinyconv`` down to ``launch.py``. Only memory is the host's, full
+of zeros, and a launch notes what would have been compiled: so the types are those that a GPU would see.
 """
 
 from __future__ import annotations
@@ -48,12 +48,17 @@ class Launch:
     def text(self) -> str:
         """Name, what it was made of, and the types of its arguments."""
         made_of = f"[{' '.join(self.made_of)}]" if self.made_of else ""
-        return f"{self.name}{made_of}({', '.join(map(str, self.signature))})"
+        return f"{self.name}{made_of}({', '.join(map(_short, self.signature))})"
 
     @property
     def double(self) -> bool:
         """Whether float64 is among its arguments' types or in what it was made of, so that it may compute in it."""
         return "float64" in f"{self.signature} {list(_constants(self.kernel))}"
+
+
+def _short(kind: Any) -> str:
+    """Write array(float32, 1d, C) as float32[], UniTuple(uint32 x 2) as uint32 x 2."""
+    return str(kind).replace("array(", "").replace(", 1d, C)", "[]").replace("UniTuple(", "").replace(")", "")
 
 
 def _name(kernel: Any) -> str:

@@ -35,14 +35,14 @@ class Found:
 
     def problems(self) -> list[str]:
         """Return a line for each thing that is wrong."""
-        where = f"{self.source[0]}:{self.source[1]} {self.text}"
+        where = f"{self.source[0]}:{self.source[1]}"
         if self.error:
-            return [f"{where} does not compile: {self.error}"]
+            return [f"{where} does not compile: {self.error}\n    {self.text}"]
         lines: dict[str, list[str]] = defaultdict(list)
         for (major, minor), compiled in self.made.items():
             for problem in compiled.problems(self.threads, self.double or self.exempt):
                 lines[problem].append(f"sm_{major}{minor}")
-        return [f"{where}: {problem} ({', '.join(archs)})" for problem, archs in lines.items()]
+        return [f"{where}: {problem} ({', '.join(archs)})\n    {self.text}" for problem, archs in lines.items()]
 
 
 def launches() -> tuple[list[tuple[Launch, list[Capability]]], list[str]]:

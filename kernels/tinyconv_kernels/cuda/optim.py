@@ -1,19 +1,16 @@
 """One step of each optimiser in one pass over memory; definition and sources: ``reference/optim.py``.
 
-A step does a few operations for each number it reads, so memory is what it waits for: every array is read and written
-once, whatever the options. The options are arguments, not kernels of their own: all threads take the same branch, and
-that costs next to nothing beside a read. Scalars have the parameter's dtype before they reach a kernel.
+A step does a few operations for each number it reads: every array is read and written once, whatever the options. These
+are arguments, not kernels of their own, since all threads take the same branch. Scalars get the parameter's dtype on the
+host: a float64 among them would make the kernel compute in float64.
 """
-
-import math
 
 import numpy as np
 from numba import uint32
 
 from tinyconv_kernels.cuda import launch, memory
-from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
-
-_sqrt = np.sqrt if SIMULATED else math.sqrt  # Numba's CUDA has no np.sqrt; Python's math.sqrt raises below 0
+from tinyconv_kernels.cuda._cuda import cuda
+from tinyconv_kernels.scalar import sqrt_of as sqrt
 
 
 @np.errstate(all="ignore")  # a number above float32's largest becomes infinite without a warning, as in a kernel
@@ -85,7 +82,7 @@ def _adam(
         square = beta2 * v[v0 + i] + rest2 * g * g
         m[m0 + i] = mean
         v[v0 + i] = square
-        param[p0 + i] = w - rate * mean / (_sqrt(square) * correction + eps)
+        param[p0 + i] = w - rate * mean / (sqrt(square) * correction + eps)
 
 
 def rmsprop_step(
@@ -113,7 +110,7 @@ def _rmsprop(
             means[m0 + i] = mean
             square = square - mean * mean
             square = zero if square < zero else square  # rounding; a NaN stays
-        update = g / (_sqrt(square) + eps)
+        update = g / (sqrt(square) + eps)
         if moving:
             update = update + momentum * velocity[v0 + i]
             velocity[v0 + i] = update
