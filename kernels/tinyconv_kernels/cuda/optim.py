@@ -1,8 +1,8 @@
 """One step of each optimiser in one pass over memory; definition and sources: ``reference/optim.py``.
 
 A step does a few operations for each number it reads: every array is read and written once, whatever the options. These
-are arguments, not kernels of their own, since all threads take the same branch. Scalars get the parameter's dtype on the
-host: a float64 among them would make the kernel compute in float64.
+are arguments, not kernels of their own, since all threads take the same branch. Scalars get the parameter's dtype on
+the host: a float64 among them would make the kernel compute in float64.
 """
 
 import numpy as np
