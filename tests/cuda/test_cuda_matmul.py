@@ -11,6 +11,7 @@ from tinyconv_kernels.cuda import _mma, _tile, matmul, memory  # noqa: E402
 from tinyconv_kernels.cuda._cuda import SIMULATED  # noqa: E402
 from tinyconv_kernels.cuda._tile import Tile  # noqa: E402
 from tinyconv_kernels.reference import matmul as reference  # noqa: E402
+from tinyconv_kernels.switches import switches  # noqa: E402
 
 SHAPES = [
     ((3, 4), (4, 5)), ((1, 1), (1, 1)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (2, 4, 5)),
@@ -151,6 +152,14 @@ def test_tf32():
     wanted = _mma.rounded(a).astype(float) @ _mma.rounded(b).astype(float)
     assert_close(out, wanted, 1e-6)
     assert np.abs(memory.to_host(out) - a.astype(float) @ b).max() > 1e-5 * np.abs(wanted).max()  # it is not float32
+
+
+@pytest.mark.skipif(not (SIMULATED or _mma.available()), reason="needs TF32 tensor cores (compute capability 8.0)")
+def test_tf32_is_off_until_it_is_allowed(monkeypatch):
+    assert not _tile.choose(512, 512, 1, np.dtype(np.float32)).tf32
+    monkeypatch.setitem(switches, "tf32", True)
+    assert _tile.choose(512, 512, 1, np.dtype(np.float32)).tf32
+    assert not _tile.choose(512, 512, 1, np.dtype(np.float64)).tf32
 
 
 def test_rounding_to_tf32():

@@ -10,6 +10,8 @@ A padding pixel is a zero that is multiplied, in the gradient of the input too: 
 product is NaN, as IEEE 754 says.
 """
 
+import math
+
 import numpy as np
 
 from tinyconv_kernels.cuda import _columns, _correlate, _taps, elementwise, launch, memory, reduce
@@ -100,7 +102,7 @@ def _is_product(x, weight, y, padding, groups):
 
 def _matrix(x):
     """View an array as one row for each index of its first axis."""
-    return x.reshape(x.shape[0], x.size // max(1, x.shape[0]))
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def _finish(y, bias, activation):
@@ -132,7 +134,7 @@ def _correlate_with(table, x, weight, bias, out, rows, groups, steps, window, re
     _check(positions)
     bias_ = weight if bias is None else bias
     arrays = [value for a in (x, out, bias_) for value in (memory.flat(a), a.offset)]
-    image, flags = (C * H * W, C // groups * H * W, H, W), (bias is not None, activation == "relu")
+    image, flags = (C * H * W, C // groups * H * W, H, W), (int(bias is not None), int(activation == "relu"))
     arguments = memory.flat(weight), weight.offset, *arrays, memory.flat(table.rows), table.first, (N, rows, groups)
     arguments = *arguments, steps, image, window, result, flags
     if out.size * table.taps <= _FEW or rows < _NARROW or max(groups, table.phases) > _GRID:
