@@ -11,7 +11,6 @@ pytest.importorskip("numba.cuda")
 
 from tinyconv_kernels.cpu import conv as cpu  # noqa: E402
 from tinyconv_kernels.cuda import _mma, _taps, conv, memory  # noqa: E402
-from tinyconv_kernels.cuda._cuda import SIMULATED  # noqa: E402
 from tinyconv_kernels.cuda._tile import Tile  # noqa: E402
 from tinyconv_kernels.reference import conv as reference  # noqa: E402
 
@@ -172,7 +171,7 @@ def test_columns(geometry, dtype):
         assert_close(found, by_reference(name, arrays, *window), 1e-6 if dtype == np.float32 else 1e-14)
 
 
-@pytest.mark.skipif(not (SIMULATED or _mma.available()), reason="needs TF32 tensor cores (compute capability 8.0)")
+@pytest.mark.skipif("not (SIMULATED or _mma.available())", reason="needs TF32 tensor cores (compute capability 8.0)")
 def test_tf32(monkeypatch):
     monkeypatch.setattr(conv, "_FEW", 0)
     monkeypatch.setattr(conv, "_NARROW", 0)

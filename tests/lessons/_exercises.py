@@ -113,7 +113,8 @@ def run_variant(lesson: Path, source: str, only: str | None = None, first_failur
         copy = Path(folder) / lesson.name
         copy.mkdir()
         (copy / "exercises.py").write_text(source, "utf-8")
-        (copy / "test_exercises.py").write_text((lesson / "test_exercises.py").read_text("utf-8"), "utf-8")
+        for test in lesson.glob("test_exercises*.py"):
+            (copy / test.name).write_text(test.read_text("utf-8"), "utf-8")
         # No assertion rewriting and no garbage collection between the runs: there are dozens of them.
         plugins = "-p no:cacheprovider -p no:unraisableexception -p tinyconv.pytest_plugin"
         options = f"-c {ROOT / 'setup.cfg'} --rootdir {folder} -q --tb=line --assert=plain {plugins}"
@@ -137,7 +138,8 @@ def run_all(lesson: Path) -> dict[str, Any]:
         "stripped": {task: run_variant(lesson, skeleton(source, {task}), only=task) for task in tasks},
         "mutants": [],
     }
-    for mutant in load(lesson / "mutants.py", f"mutants_{lesson.name}").MUTANTS:
+    files = sorted(lesson.glob("mutants*.py"))
+    for mutant in [m for file in files for m in load(file, f"{file.stem}_{lesson.name}").MUTANTS]:
         tests = run_variant(lesson, mutate(source, mutant), mutant["task"], first_failure=True)
         caught = next(((name, t["message"]) for name, t in tests.items() if t["outcome"] == "failed"), None)
         results["mutants"].append({"task": mutant["task"], "title": mutant["title"], "caught": caught})
