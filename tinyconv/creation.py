@@ -27,6 +27,7 @@ def tensor(data: Any, dtype: Any = None, device: str = "cpu", requires_grad: boo
         Whether ``backward`` shall fill its ``.grad``.
     """
     devices.check_name(device)
+    array: Any
     if isinstance(data, Tensor):
         array = data.data
     else:

@@ -46,7 +46,7 @@ class Tensor(TensorMethods):
     __array_priority__ = 1000  # np.float32(2) * tensor calls our __rmul__
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self.data = data if isinstance(data, device.ARRAYS) else np.asarray(data)
+        self.data: Any = data if isinstance(data, device.ARRAYS) else np.asarray(data)
         errors.check_dtype("Tensor", self.data.dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"Tensor: only float32 and float64 tensors can require a gradient, got {self.data.dtype}")

@@ -27,7 +27,7 @@ if SIMULATED:
     from tinyconv_kernels.cuda import _simulator  # noqa: F401 (it makes the simulator faster)
 
     # The simulator lends ``cuda`` its barrier only in the file of the kernel that runs; device functions are elsewhere.
-    cuda.syncthreads = lambda: threading.current_thread().syncthreads()
+    cuda.syncthreads = lambda: getattr(threading.current_thread(), "syncthreads")()  # noqa: B009 (see _simulator.py)
 
     def device(function):
         """Mark a function that kernels call; in the simulator that is any function."""

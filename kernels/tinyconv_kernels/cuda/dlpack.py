@@ -44,7 +44,7 @@ _is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(("
 _pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(("PyCapsule_GetPointer", _python))
 
 # Exports that another library still holds, by the address of their structure.
-_lent = {}
+_lent: dict = {}
 
 
 @_Deleter

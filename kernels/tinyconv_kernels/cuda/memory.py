@@ -14,7 +14,7 @@ from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
 from tinyconv_kernels.device_array import DeviceArray
 
 _SMALLEST = 512  # bytes
-_free = defaultdict(list)  # size in bytes: blocks' memory
+_free: dict = defaultdict(list)  # size in bytes: blocks' memory
 _STATISTICS = {"allocated": 0}
 
 
