@@ -27,9 +27,8 @@ def tensor(data: Any, dtype: Any = None, device: str = "cpu", requires_grad: boo
         Whether ``backward`` shall fill its ``.grad``.
     """
     devices.check_name(device)
-    array: Any
     if isinstance(data, Tensor):
-        array = data.data
+        array: Any = data.data
     else:
         try:
             array = np.array(data)
@@ -42,7 +41,7 @@ def tensor(data: Any, dtype: Any = None, device: str = "cpu", requires_grad: boo
         errors.check_dtype("tensor", array.dtype)
     else:
         array = array.astype(errors.check_dtype("tensor", dtype))
-    if array is getattr(data, "data", None) and devices.of(array) == "cpu":
+    if isinstance(data, Tensor) and array is data.data and device == devices.of(array):
         array = array.copy()
     return Tensor(devices.move(array, device), requires_grad)
 
