@@ -1,9 +1,10 @@
-"""The kernels for NVIDIA GPUs, compiled by Numba CUDA, or run by its simulator."""
+"""The kernels for NVIDIA GPUs, compiled by Numba CUDA, or run by its simulator.
 
-import importlib
-from pathlib import Path
+Read elementwise.py first: its kernels are one line of ``scalar.py`` each. Then _cuda.py (what Numba gives us), launch.py
+(grids), memory.py (where arrays live), _strided.py (views), reduce.py (sums of a block), and conv.py, which says where
+its parts are.
+"""
 
-_ALL = ["conv", "elementwise", "index", "matmul", "norm", "optim", "pool", "random", "reduce", "resize", "softmax"]
-__all__ = [name for name in _ALL if (Path(__file__).parent / f"{name}.py").exists()]
-for _name in __all__:
-    globals()[_name] = importlib.import_module(f"{__name__}.{_name}")
+from . import conv, elementwise, index, matmul, norm, optim, pool, random, reduce, resize, softmax
+
+__all__ = ["conv", "elementwise", "index", "matmul", "norm", "optim", "pool", "random", "reduce", "resize", "softmax"]
