@@ -143,7 +143,7 @@ def test_parts_cover_a_sum(sizes):
     assert (count - 1) * each < terms <= count * each and (count == 1 or each % 16 == 0)
 
 
-@pytest.mark.skipif("not (SIMULATED or _mma.available())", reason="needs TF32 tensor cores (compute capability 8.0)")
+@pytest.mark.skipif("not _mma.available()", reason="needs TF32 tensor cores (compute capability 8.0)")
 def test_tf32():
     a, b = numbers((33, 13), np.float32), numbers((13, 17), np.float32)
     out = memory.to_device(np.full((33, 17), 77, np.float32))
@@ -153,7 +153,7 @@ def test_tf32():
     assert np.abs(memory.to_host(out) - a.astype(float) @ b).max() > 1e-5 * np.abs(wanted).max()  # it is not float32
 
 
-@pytest.mark.skipif("not (SIMULATED or _mma.available())", reason="needs TF32 tensor cores (compute capability 8.0)")
+@pytest.mark.skipif("not _mma.available()", reason="needs TF32 tensor cores (compute capability 8.0)")
 def test_tf32_is_off_until_it_is_allowed(monkeypatch):
     assert not _tile.choose(512, 512, 1, np.dtype(np.float32)).tf32
     monkeypatch.setitem(switches, "tf32", True)
