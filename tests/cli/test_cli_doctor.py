@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +183,25 @@ class Driver:
         name.value = b"NVIDIA Test"
 
 
+def test_what_is_missing_for_a_gpu(monkeypatch):
+    pathfinder = types.ModuleType("cuda.pathfinder")
+    pathfinder.load_nvidia_dynamic_lib = lambda name: {"nvvm": "found"}[name]
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", pathfinder)
+    monkeypatch.setitem(sys.modules, "cuda", types.ModuleType("cuda"))
+    monkeypatch.setattr(gpu, "version", lambda package: "0.30.4")
+    found = gpu.missing(12)
+    assert [f.what for f in found] == ["nvrtc", "nvJitLink"] and {f.level for f in found} == {BROKEN}
+    assert all(f.advice == 'pip install "tinyconv[cuda12]"' for f in found)
+    monkeypatch.setattr(gpu, "version", lambda package: None)
+    (finding,) = gpu.missing(13)
+    assert finding.what == "numba-cuda" and finding.advice == 'pip install "tinyconv[cuda13]"'
+
+
 def test_gpus(monkeypatch):
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
     monkeypatch.setattr(gpu.ctypes, "CDLL", lambda name: Driver())
+    monkeypatch.setattr(gpu, "missing", lambda major: [])
     monkeypatch.setattr(gpu, "version", lambda package: {"cuda-toolkit": "13.1.0"}.get(package))
     device, toolkit = gpu.driver()
     assert device.text.startswith("NVIDIA Test; the driver supports CUDA 12.4") and device.level == GOOD
