@@ -39,7 +39,12 @@ ifeq ($(origin PYTHON),command line)
 gpu-check:      ## check and time everything on this machine's NVIDIA GPU; PYTHON=python3 takes that interpreter as it is
 	@$(PYTHON) -m tests.gpu_check $(ARGS)
 else
-gpu-check: $(VENV)/installed-cuda
+.PHONY: driver
+driver:
+	@$(PYTHON) -c 'import ctypes, sys; ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")' 2>/dev/null || \
+	{ echo "gpu-check: no NVIDIA driver was found on this machine; nothing was installed. tinyconv doctor says more"; exit 2; }
+
+gpu-check: driver $(VENV)/installed-cuda
 	@$(BIN)/python -m tests.gpu_check $(ARGS)
 endif
 
@@ -63,7 +68,7 @@ $(VENV)/installed-bench: setup.cfg setup.py pyproject.toml | $(VENV)/made
 
 CUDA ?= cuda13
 $(VENV)/installed-cuda: setup.cfg setup.py pyproject.toml | $(VENV)/made
-	@echo "installing tinyconv and NVIDIA's compiler into $(VENV) (once; CUDA=cuda12 for older drivers)..."
+	@echo "installing tinyconv and NVIDIA's compiler (0.5 GB) into $(VENV) (once; CUDA=cuda12 for older drivers)..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,$(CUDA)]"
 	@touch $@ $(VENV)/installed $(VENV)/installed-test
 

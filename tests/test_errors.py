@@ -62,7 +62,12 @@ ROWS = [
     (
         lambda: errors.check_same("f", x=x34, bias=None, weight=x34.to("meta")),
         RuntimeError,
-        'f: x and weight must be on one device, got "cpu" and "meta"; move one with .to("cpu")',
+        'f: x and weight must be on one device, got "cpu" and "meta"; move one with .to("cpu") or .to("meta")',
+    ),
+    (
+        lambda: errors.check_target("f", ("gpu",), None, None),
+        ValueError,
+        'f: wanted a device ("cpu", "cuda", "meta") or a dtype such as "float64", got \'gpu\'',
     ),
     (
         lambda: errors.check_shape("f", "x", x34, (3, 5), "as y"),

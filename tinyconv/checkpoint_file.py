@@ -112,7 +112,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def as_array(value: Any) -> np.ndarray:
     """Return an array, or a Tensor's array, in host memory."""
-    data = getattr(value, "data", None)
+    data = value if isinstance(value, device.ARRAYS) else getattr(value, "data", None)
     return device.host(data if isinstance(data, device.ARRAYS) else np.asarray(value))
 
 

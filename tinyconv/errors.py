@@ -75,6 +75,24 @@ def check_same(op: str, **tensors: Tensor | None) -> None:
     check_same_device(op, **tensors)
 
 
+def check_target(op: str, targets: Sequence[Any], where: str | None, dtype: Any) -> tuple[str | None, Any]:
+    """Return (device or None, dtype or None) of ``to``'s arguments, in any order, or raise."""
+    for target in targets:
+        if isinstance(target, str) and target in device.NAMES:
+            where = target
+        else:
+            dtype = target
+    if where is not None:
+        where = device.check_name(where)
+    if isinstance(dtype, str):
+        try:
+            np.dtype(dtype)
+        except TypeError:
+            wanted = 'a device ("cpu", "cuda", "meta") or a dtype such as "float64"'
+            raise ValueError(f"{op}: wanted {wanted}, got {dtype!r}") from None
+    return where, None if dtype is None else check_dtype(op, dtype)
+
+
 def check_same_device(op: str, **tensors: Tensor | None) -> None:
     """Raise unless all tensors given are on one device."""
     first_name, first = "", None
@@ -86,7 +104,7 @@ def check_same_device(op: str, **tensors: Tensor | None) -> None:
         elif t.device != first.device:
             raise RuntimeError(
                 f'{op}: {first_name} and {name} must be on one device, got "{first.device}" and "{t.device}"; '
-                f'move one with .to("{first.device}")'
+                f'move one with .to("{first.device}") or .to("{t.device}")'
             )
 
 

@@ -109,12 +109,13 @@ class TensorMethods:
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]: return _f().chunk(self, chunks, dim)
     def contiguous(self) -> Tensor: return _f().contiguous(self)
     def clone(self) -> Tensor: return _f().clone(self)
-    def to(self, target: Any) -> Tensor: return _f().to(self, target)
+    def to(self, *targets: Any, **by_name: Any) -> Tensor: return _f().to(self, *targets, **by_name)
     def float(self) -> Tensor: return _f().to(self, np.float32)
     def double(self) -> Tensor: return _f().to(self, np.float64)
     def long(self) -> Tensor: return _f().to(self, np.int64)
     def bool(self) -> Tensor: return _f().to(self, np.bool_)
     def cpu(self) -> Tensor: return _f().to(self, "cpu")
+    def cuda(self) -> Tensor: return _f().to(self, "cuda")
 
     @property
     def T(self) -> Tensor: return _f().permute(self, tuple(range(len(self.shape)))[::-1])  # noqa: N802

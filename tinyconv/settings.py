@@ -30,11 +30,18 @@ def set_num_threads(count: int) -> None:
     threadpool_limits(count, user_api="blas")
 
 
+def _yes_or_no(op: str, enabled: bool) -> bool:
+    if not isinstance(enabled, bool):
+        raise TypeError(f"{op}: wanted True or False, got {enabled!r}")
+    return enabled
+
+
 class use_winograd:  # noqa: N801  (a function that can also be used with `with`, as torch.set_grad_enabled)
     """Allow or forbid Winograd's method for 3x3 and 5x5 convolutions in float32 (Lavin & Gray 2016).
 
     It takes a quarter of the multiplications (3x3), and its results have relative errors of up to 1e-5 instead of 1e-6
-    (BENCHMARKS.md has the times and the errors of each layer). It holds for the whole process.
+    (BENCHMARKS.md has the times and the errors of each layer). It holds for the whole process, in all its
+    threads.
 
     ``use_winograd(False)`` forbids it from now on, ``with use_winograd(False):`` inside the block; the environment
     variable ``TINYCONV_WINOGRAD=0`` from the start.
@@ -42,7 +49,7 @@ class use_winograd:  # noqa: N801  (a function that can also be used with `with`
 
     def __init__(self, enabled: bool) -> None:
         self._before = kernels.switches["winograd"]
-        kernels.switches["winograd"] = bool(enabled)
+        kernels.switches["winograd"] = _yes_or_no("use_winograd", enabled)
 
     def __enter__(self) -> use_winograd:
         return self
@@ -60,7 +67,7 @@ class allow_tf32:  # noqa: N801
 
     def __init__(self, enabled: bool) -> None:
         self._before = kernels.switches["tf32"]
-        kernels.switches["tf32"] = bool(enabled)
+        kernels.switches["tf32"] = _yes_or_no("allow_tf32", enabled)
 
     def __enter__(self) -> allow_tf32:
         return self

@@ -14,6 +14,6 @@ def cores():
 
 switches = {
     "threads": 1 if config.DISABLE_JIT else cores(),  # as plain Python, in a debugger, kernels gain nothing from more
-    "winograd": os.environ.get("TINYCONV_WINOGRAD", "1") != "0",
+    "winograd": os.environ.get("TINYCONV_WINOGRAD", "1").lower() not in ("0", "false", "no", "off"),
     "tf32": False,  # tensor cores of NVIDIA GPUs
 }

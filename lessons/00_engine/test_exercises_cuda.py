@@ -40,7 +40,10 @@ PRODUCTS = {  # M, N, K for tiles of 4 x 4
 def simulated():
     """Run this file as a program, which sees Numba's simulator; return {product: (what is wrong, reads of A and B)}."""
     env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True, timeout=300)
+    try:
+        done = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return dict.fromkeys(PRODUCTS, ("the kernel has not ended after 60 seconds: does each loop end?", 0))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -125,7 +128,12 @@ def simulate():
             exercises.tiled_product[(-(-N // tile), -(-M // tile)), (tile, tile)](A, B, C)
             wrong = ~(abs(C - A.astype(float) @ B) < 1e-5)
             if wrong.any():
-                problem = f"{wrong.sum()} of {C.size} elements of C are wrong, the first is {np.argwhere(wrong)[0]}"
+                i, j = (int(n) for n in np.argwhere(wrong)[0])
+                found, wanted = C[i, j], A[i].astype(float) @ B[:, j]
+                why = ": it was never written" if found == 99 else ""
+                why = ": shared memory was read before it was written" if np.isnan(found) else why
+                problem = f"{wrong.sum()} of {C.size} elements of C are wrong; "
+                problem += f"C[{i}, {j}] must be {wanted:.4f}, but is {found}{why}"
         except Exception as mistake:
             problem = f"{type(mistake).__name__}: {mistake}"
         results[name] = problem, reads

@@ -157,3 +157,44 @@ def test_a_model_moves_trains_and_is_saved(tmp_path, rng):
         tc.load_into(fresh, tmp_path / "model.npz")
         assert tc.evaluate(fresh, [(images, labels)])["loss"] == found["loss"]
     np.testing.assert_allclose(losses["cuda"], losses["cpu"], rtol=1e-5)
+
+
+def test_a_training_on_the_device_is_saved_loaded_and_moved(tmp_path, rng):
+    """Momentum and Adam's averages are arrays on the device, too."""
+    from tinyconv import nn, optim
+
+    x = tc.tensor(rng.standard_normal((4, 3)).astype(np.float32))
+    for make in (lambda p: optim.SGD(p, 0.1, momentum=0.9), lambda p: optim.Adam(p, 0.1)):
+        weights = {}
+        for moves in ("cpu cpu", "cuda cuda", "cpu cuda", "cuda cpu"):
+            first, second = moves.split()
+            tc.manual_seed(0)
+            model, fresh = nn.Linear(3, 2).to(first), nn.Linear(3, 2).to(second)
+            optimizer, again = make(model.parameters()), make(fresh.parameters())
+
+            def step(model, optimizer):
+                optimizer.zero_grad()
+                (model(x.to(model.weight.device)) ** 2).sum().backward()
+                optimizer.step()
+
+            step(model, optimizer)
+            tc.save(tmp_path / "m.npz", model, optimizer)
+            tc.load_into(fresh, tmp_path / "m.npz", again)
+            step(fresh, again)
+            step(model.to(second), optimizer)  # the optimizer's state follows
+            np.testing.assert_array_equal(fresh.weight.detach().cpu().numpy(), model.weight.detach().cpu().numpy())
+            weights[moves] = model.weight.detach().cpu().numpy()
+            other = nn.Linear(3, 2).to(first)
+            other.load_state_dict(model.state_dict())
+            np.testing.assert_array_equal(other.weight.detach().cpu().numpy(), weights[moves])
+        for found in weights.values():
+            np.testing.assert_allclose(found, weights["cpu cpu"], rtol=1e-5)
+
+
+def test_to_takes_pytorchs_arguments():
+    x = tc.ones(2)
+    for moved in (x.to("cuda", tc.float64), x.to(device="cuda", dtype="float64"), x.to(tc.float64).cuda()):
+        assert (moved.device, moved.dtype) == ("cuda", np.float64) and moved.cpu().device == "cpu"
+    with pytest.raises(ValueError, match=r'to: wanted a device \("cpu", "cuda", "meta"\) or a dtype .* got \'gpu\''):
+        x.to("gpu")
+    assert tc.nn.Linear(2, 2).cuda().weight.device == "cuda"

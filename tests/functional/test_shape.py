@@ -137,8 +137,8 @@ def test_stack_of_transposed_tensors():
         (lambda x: x.to("float16"), TypeError, "to: dtype must be one of float32"),
         (
             lambda x: x.to("gpu"),
-            TypeError,
-            "to: dtype must be one of float32, float64, int8, int16, int32, int64, uint8, bool, got 'gpu'",
+            ValueError,
+            'to: wanted a device ("cpu", "cuda", "meta") or a dtype such as "float64", got \'gpu\'',
         ),
     ],
 )

@@ -68,7 +68,11 @@ def run(options: argparse.Namespace) -> int:
     model.to(options.device)
     train_view, test_view = recipes.views(source, model.input_shape)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
-    train, test = (_first(part, 64 if options.smoke else None) for part in (source.train, source.test))
+    simulated = options.device == "cuda" and tinyconv.cuda.device_name() == "simulator"
+    if simulated:
+        print("Numba's simulator computes: a step takes minutes (--smoke: 2 images)")
+    few = (2 if simulated else 64) if options.smoke else None
+    train, test = (_first(part, few) for part in (source.train, source.test))
     loader = data.DataLoader(
         train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view
     )

@@ -312,12 +312,15 @@ def clone(x: Tensor) -> Tensor:
     return Copy.apply(x, x.dtype)
 
 
-def to(x: Tensor, target: Any) -> Tensor:
-    """Return x in another dtype (tinyconv.float64) or on another device ("cpu", "meta"); itself if nothing changes."""
+def to(x: Tensor, *targets: Any, device: str | None = None, dtype: Any = None) -> Tensor:
+    """Return x in another dtype (tinyconv.float64), on another device ("cpu", "cuda", "meta"), or both.
+
+    By position or by name, as in PyTorch; x itself if nothing changes.
+    """
     errors.check_tensor("to", "x", x)
-    if isinstance(target, str) and target in device.NAMES:
-        return x if target == x.device else ToDevice.apply(x, device.check_name(target))
-    dtype = errors.check_dtype("to", target)
-    if dtype == x.dtype:
+    where, dtype = errors.check_target("to", targets, device, dtype)
+    if where is not None and where != x.device:
+        x = ToDevice.apply(x, where)
+    if dtype is None or dtype == x.dtype:
         return x
     return Copy.apply(x, dtype) if dtype.kind == "f" else Tensor(_copied(x.data, dtype))

@@ -272,20 +272,22 @@ class Module:
 
         ``model.to("meta")``, ``model.to(tinyconv.float64)`` or both, by position or by name.
         """
-        for target in targets:
-            if isinstance(target, str) and target in devices.NAMES:
-                device = target
-            else:
-                dtype = target
-        if dtype is not None:
-            dtype = errors.check_dtype("Module.to", dtype)
-            if dtype.kind != "f":
-                raise TypeError(f"Module.to: dtype must be float32 or float64, got {dtype}")
+        device, dtype = errors.check_target("Module.to", targets, device, dtype)
+        if dtype is not None and dtype.kind != "f":
+            raise TypeError(f"Module.to: dtype must be float32 or float64, got {dtype}")
         for tensor in [*self.parameters(), *self.buffers()]:
             for part in (tensor, tensor.grad):
                 if part is not None:
                     _convert(part, device, dtype)
         return self
+
+    def cpu(self) -> Module:
+        """Move to the host's memory."""
+        return self.to("cpu")
+
+    def cuda(self) -> Module:
+        """Move to the GPU."""
+        return self.to("cuda")
 
     def float(self) -> Module:
         """Convert to float32."""

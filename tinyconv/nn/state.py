@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinyconv import device
 from tinyconv.function import no_grad
 from tinyconv.tensor import Tensor
 
@@ -87,7 +88,8 @@ def load_state_dict(module: Module, values: dict[str, Any], strict: bool = True)
     with no_grad():
         for name, tensor in slots.items():
             if name in values:
-                tensor.copy_(_array(values[name]))
+                value = _array(values[name])
+                tensor.copy_(device.move(value, tensor.device) if isinstance(value, device.ARRAYS) else value)
     return Incompatible(missing, unexpected)
 
 

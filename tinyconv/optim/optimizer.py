@@ -118,6 +118,9 @@ class Optimizer:
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = {}
+        for key, value in state.items():  # the model may have been moved since the last step
+            if isinstance(value, device.ARRAYS) and device.of(value) != p.device:
+                state[key] = device.move(value, p.device)
         return state
 
     def _update(self, kernels: Any, param: Any, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -183,9 +186,9 @@ def _taken(value: Any, p: Tensor, what: str) -> Any:
     if not isinstance(value, device.ARRAYS):
         return value
     if value.ndim == 0 and (p.ndim or value.dtype.kind != "f"):
-        return value.item()
+        return device.host(value).item()
     if value.shape != p.shape:
         raise ValueError(f"{what}: wanted shape {p.shape}, got {value.shape}")
     copied = device.empty(p.data, p.shape)
-    device.kernels_for(copied).elementwise.copy(value, copied)
+    device.kernels_for(copied).elementwise.copy(device.move(value, p.device), copied)
     return copied

@@ -16,7 +16,7 @@ from tinyconv_kernels.cuda._tile import arithmetic
 
 
 class Operand(NamedTuple):
-    """Device functions that bring a factor into shared memory, ``count`` numbers by each thread.
+    """Device functions that bring a factor into shared memory, ``numbers`` of them by each thread.
 
     ``get(source, k, last, t, numbers)`` fetches terms k, k + 1, ..., zeros from ``last`` on and outside the matrix;
     ``put(shared, start, t, numbers)`` writes them to shared memory. ``source`` is a tuple of what get needs.
@@ -24,16 +24,16 @@ class Operand(NamedTuple):
 
     get: Any
     put: Any
-    count: int
+    numbers: int
 
 
 def product(tile, dtype, left, right):
     """Return a device function: a thread's ``sums`` of left times right, from term ``first`` to ``last``."""
     real, results = from_dtype(dtype), tile.own[0] * tile.own[1]
-    numbers_a, numbers_b = registers(left.count, dtype), registers(right.count, dtype)
+    numbers_a, numbers_b = registers(left.numbers, dtype), registers(right.numbers, dtype)
     get_a, put_a, get_b, put_b = left.get, left.put, right.get, right.put
     multiply, rounded = arithmetic(tile, dtype).multiply, arithmetic(tile, dtype).rounded
-    count, count_a, count_b = map(np.uint32, (results, left.count, right.count))
+    count, count_a, count_b = map(np.uint32, (results, left.numbers, right.numbers))
     depth, tile_b, stage = map(np.uint32, (tile.depth, tile.depth * tile.pitches[0], tile.stage))
 
     @inlined

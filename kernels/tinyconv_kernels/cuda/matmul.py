@@ -83,7 +83,7 @@ def _by_threads(a, b, out):
 
 def _by_tiles(a, b, out, tile=None, shared_sum=None):
     """Launch the kernel that owns tiles. The tile, and (parts, terms of each), follow from the shapes if not given."""
-    rows, columns, terms, batch = *out.shape[-2:], a.shape[-1], math.prod(out.shape[:-2])
+    (rows, columns), terms, batch = out.shape[-2:], a.shape[-1], math.prod(out.shape[:-2])
     tile = choose(rows, columns, batch, out.dtype) if tile is None else tile
     count, each = parts(tile, rows, columns, batch, terms) if shared_sum is None else shared_sum
     sums = out if count == 1 else memory.empty((count, *out.shape), out.dtype)
