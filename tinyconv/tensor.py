@@ -162,7 +162,7 @@ class Tensor(TensorMethods):
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        if self.requires_grad:
+        if self.requires_grad and self.device == "cuda":
             raise RuntimeError("cuda array interface: this tensor requires a gradient; export tensor.detach()")
         return exchange.cuda_array_interface(self.data)
 

@@ -50,7 +50,7 @@ def _one(function, at, get):
     def kernel(x, x0, xs, out, out0, outs, sizes, count):
         i = uint32(cuda.grid(1))
         if i < count:
-            out[out0 + at(i, sizes, outs)] = function(get(x, x0 + at(i, sizes, xs)))
+            out[uint32(out0 + at(i, sizes, outs))] = function(get(x, uint32(x0 + at(i, sizes, xs))))
 
     return kernel
 
@@ -60,8 +60,8 @@ def _two(function, at, get_x, get_y):
     def kernel(x, x0, xs, y, y0, ys, out, out0, outs, sizes, count):
         i = uint32(cuda.grid(1))
         if i < count:
-            first, second = get_x(x, x0 + at(i, sizes, xs)), get_y(y, y0 + at(i, sizes, ys))
-            out[out0 + at(i, sizes, outs)] = function(first, second)
+            first, second = get_x(x, uint32(x0 + at(i, sizes, xs))), get_y(y, uint32(y0 + at(i, sizes, ys)))
+            out[uint32(out0 + at(i, sizes, outs))] = function(first, second)
 
     return kernel
 
@@ -71,8 +71,8 @@ def _three(function, at, get_x, get_y, get_z):
     def kernel(x, x0, xs, y, y0, ys, z, z0, zs, out, out0, outs, sizes, count):
         i = uint32(cuda.grid(1))
         if i < count:
-            first, second = get_x(x, x0 + at(i, sizes, xs)), get_y(y, y0 + at(i, sizes, ys))
-            out[out0 + at(i, sizes, outs)] = function(first, second, get_z(z, z0 + at(i, sizes, zs)))
+            first, second = get_x(x, uint32(x0 + at(i, sizes, xs))), get_y(y, uint32(y0 + at(i, sizes, ys)))
+            out[uint32(out0 + at(i, sizes, outs))] = function(first, second, get_z(z, uint32(z0 + at(i, sizes, zs))))
 
     return kernel
 
