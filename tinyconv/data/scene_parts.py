@@ -49,14 +49,16 @@ class Sprite(NamedTuple):
 @lru_cache(maxsize=8)
 def source(items: tuple[str, ...], split: str) -> Source:
     """Return the images of a split; "val" is the last tenth of every class's training images, not in "train"."""
-    images, labels, classes = [], [], []
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    classes: list[str] = []
     for name in items:
         data = _SETS[name]("test" if split == "test" else "train")
         if split != "test":
             later = np.zeros(len(data), bool)
-            for label in range(len(data.classes or ())):
-                members = np.flatnonzero(data.labels == label)
-                later[members[len(members) - len(members) // 10 :]] = True
+            for k in range(len(data.classes or ())):
+                mine = np.flatnonzero(data.labels == k)
+                later[mine[len(mine) - len(mine) // 10 :]] = True
             keep = later if split == "val" else ~later
             data.images, data.labels = data.images[keep], data.labels[keep]
         images.append(data.images[:, 0])
@@ -71,7 +73,7 @@ def _ink_boxes(ink: np.ndarray) -> np.ndarray:
     """Return top, left, bottom, right of the true pixels of each mask (M, H, W); the whole of an empty one."""
     edges = []
     for axis in (2, 1):
-        line = ink.any(axis=axis)
+        line = np.asarray(ink.any(axis=axis))
         edges.append((line.argmax(1), line.shape[1] - line[:, ::-1].argmax(1)))
     (top, bottom), (left, right) = edges
     return np.stack([top, left, bottom, right], axis=1)
