@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
+from tinyconv.models.dense import FullyConvolutional, fully_convolutional
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
 from tinyconv.models.vgg import VGG, vgg
