@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tinyconv.weights.names import Guess, guess, layer_names
+from tinyconv.weights.names import TRUNKS, Guess, guess, layer_names
 from tinyconv.weights.problem import WeightsError
 from tinyconv.weights.reader import read
 
@@ -52,8 +53,12 @@ def load_torchvision(model: Model, file: str | os.PathLike[str]) -> Model:
     --------
     >>> model = load_torchvision(models.vgg(config="D"), "vgg16.pth")  # doctest: +SKIP
     """
+    return fit(model, read(file), file)
+
+
+def fit(model: Model, state: Mapping[str, np.ndarray], file: str | os.PathLike[str]) -> Model:
+    """Do what :func:`load_torchvision` does with tensors that were read; ``file`` is for messages."""
     names, described = _names(model)
-    state = read(file)
     if state and all(name.startswith(_PARALLEL) for name in state):
         state = {name.removeprefix(_PARALLEL): array for name, array in state.items()}
     theirs = {their: name for their, name in _tensors(model, names)}
@@ -88,7 +93,7 @@ def _tensors(model: Any, names: dict[str, str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _differences(model: Any, state: dict[str, np.ndarray], theirs: dict[str, str]) -> list[str]:
+def _differences(model: Any, state: Mapping[str, np.ndarray], theirs: dict[str, str]) -> list[str]:
     """Return what keeps the file from fitting, one text per tensor."""
     own = model.state_dict()
     wrong = []
@@ -114,3 +119,38 @@ def _explain(wrong: list[str], found: Guess | None) -> str:
     if found.builder is None:
         return f"{text}. Nothing was loaded; the file is {found.title}, which is not read"
     return f"{text}. Nothing was loaded; the file is {found.title}: build {found.call}"
+
+
+def load_trunk(model: Model, name: str) -> Model:
+    """Copy trained convolutions that ``tinyconv data add`` stored into a model; its other layers stay as they are.
+
+    They were trained on ImageNet, for images as :func:`load_torchvision` describes them.
+
+    Parameters
+    ----------
+    model : Module
+        ``alexnet(variant="torchvision")`` for "alexnet-trunk", ``vgg(config="D")`` for "vgg16-trunk".
+
+    Raises
+    ------
+    FileNotFoundError
+        The weights are not here; the message says how to get them.
+    WeightsError
+        The name is unknown, or the model is not the one that the weights are of.
+    """
+    from tinyconv.data.store import stored
+
+    if name not in TRUNKS:
+        raise WeightsError(f"weights.load_trunk: wanted {' or '.join(TRUNKS)}, got {name!r}")
+    state = read(stored(name))
+    own = {key: value for key, value in model.state_dict().items() if key.startswith("conv")}
+    shapes = [{key: tuple(value.shape) for key, value in values.items()} for values in (own, state)]
+    if shapes[0] != shapes[1]:
+        key = next(key for key in [*shapes[1], *shapes[0]] if shapes[0].get(key) != shapes[1].get(key))
+        wanted = Guess("", *TRUNKS[name]).call
+        raise WeightsError(
+            f"weights.load_trunk: {name} has {key} of shape {shapes[1].get(key)}, the model {shapes[0].get(key)}; "
+            f"nothing was loaded; build {wanted}"
+        )
+    model.load_state_dict(state, strict=False)
+    return model

@@ -21,6 +21,11 @@ _OTHERS = {
     "layer1.": "a ResNet", "inception3a.": "a GoogLeNet", "Mixed_": "an Inception v3",
     "features.denseblock": "a DenseNet", "features.0.0.": "a MobileNet or EfficientNet",
 }  # fmt: skip
+# Trained convolutions that tinyconv.data.store keeps, and the networks they are of.
+TRUNKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "alexnet-trunk": ("alexnet", {"variant": "torchvision"}),
+    "vgg16-trunk": ("vgg", {"config": "D"}),
+}
 _FEATURES = re.compile(r"features\.(\d+)\.weight")
 
 
