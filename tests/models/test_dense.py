@@ -150,3 +150,19 @@ def test_errors() -> None:
         fully_convolutional(headless)
     with pytest.raises(ValueError, match=r"images must have at least 12x4 pixels, got 11x4; resize them"):
         fully_convolutional(small())(tinyconv.randn(1, 2, 11, 4))
+
+
+@pytest.mark.slow
+def test_vgg16_at_full_size() -> None:
+    """Weights N(0, 2 / fan_in) keep the scores of a size at which a difference would show."""
+    model = vgg().eval()
+    for layer in model.children():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(layer.weight)
+    dense = fully_convolutional(model)
+    with tinyconv.no_grad():
+        image = tinyconv.randn(1, 3, 224, 224)
+        scores, maps = model(image).numpy(), dense(image).numpy()
+        assert scores.std() > 0.1
+        np.testing.assert_allclose(maps[:, :, 0, 0], scores, rtol=1e-3, atol=1e-3 * scores.std())
+        assert dense(tinyconv.randn(1, 3, 384, 384)).shape == (1, 1000, 6, 6)
