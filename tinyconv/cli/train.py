@@ -73,9 +73,7 @@ def run(options: argparse.Namespace) -> int:
         print("Numba's simulator computes: a step takes minutes (--smoke: 2 images)")
     few = (2 if simulated else 64) if options.smoke else None
     train, test = (_first(part, few) for part in (source.train, source.test))
-    loader = data.DataLoader(
-        train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view
-    )
+    loader = data.DataLoader(train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view)
     test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
     lr = options.lr or (recipe.paper_lr if options.scale == "paper" and recipe.paper_lr else recipe.lr)
     optimizer = recipe.optimizer(list(model.parameters()), lr=lr, **recipe.options)
