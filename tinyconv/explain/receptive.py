@@ -89,6 +89,8 @@ class ReceptiveField:
             sides = errors.pair("receptive_field", "image_size", image_size, 1)
             units = (row, col)
             ends = [(0, sides[a]) if self.whole else self._exact(a, units[a], sides[a]) for a in (0, 1)]
+            if any(first >= last for first, last in ends):
+                return 0, 0, 0, 0  # it reads nothing but padding
         (top, bottom), (left, right) = ends
         return top, left, bottom, right
 
@@ -105,7 +107,7 @@ class ReceptiveField:
         for window, below in zip(reversed(self.windows), reversed(sides[:-1]), strict=True):
             first, last = window.below(axis, first, last, below)
             if first >= last:
-                return 0, 0  # it reads nothing but padding
+                return 0, 0
         return first, last
 
     def __str__(self) -> str:
