@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,21 @@ def measured_step(model: str, n: int) -> tuple[float, float]:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loss, kib = map(float, run.stdout.split())
     return loss, kib / 2**20
+
+
+def torchvision_models() -> Any:
+    """Return the module ``torchvision.models``, or skip the test.
+
+    PyPI's torchvision is compiled for PyTorch with CUDA. Beside the build for CPUs its own operators do not load, and
+    the file that describes them fails; networks need none of them, so that file is left out.
+    """
+    for package in ("torch", "torchvision"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install 'tinyconv[parity]'")
+    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("_meta_registrations"))
+    import torchvision
+
+    return torchvision.models
 
 
 def in_torch(model: nn.Module, x: Any, parameters: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyconv
-from model_tools import assert_equals_torch, assert_learns_by_heart, measured_step
+from model_tools import assert_equals_torch, assert_learns_by_heart, measured_step, torchvision_models
 from tinyconv import Tensor, models, nn
 from tinyconv.models.alexnet import AlexNet, alexnet
 from tinyconv.nn import functional as F
@@ -59,9 +59,8 @@ def test_neurons_of_the_paper() -> None:
 
 
 def test_torchvision_has_the_same_layers() -> None:
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
+    theirs = torchvision_models().alexnet()
     ours = tinyconv.models.alexnet(variant="torchvision", device="meta")
-    theirs = torchvision.models.alexnet()
     shapes = [tuple(p.shape) for p in theirs.state_dict().values()]
     assert [p.shape for p in ours.state_dict().values()] == shapes
 
