@@ -141,7 +141,7 @@ def test_nothing_of_a_malicious_pickle_runs(title, marker, tmp_path):
         with pytest.raises(WeightsError, match="got .*") as caught:
             weights.read(path)
         assert named in str(caught.value) and len(str(caught.value).splitlines()) == 1
-        assert "nothing was run or imported" in str(caught.value) or title == "protocol 0"
+        assert "nothing was run" in str(caught.value) or title == "protocol 0"
     first = tmp_path / "first.pth"
     first.write_bytes(raw)
     for path in (first, keys):  # where no tensors are expected, what builds tensors is refused too
@@ -155,7 +155,7 @@ def test_nothing_of_a_malicious_pickle_runs(title, marker, tmp_path):
 def test_a_whole_model_is_refused_with_advice(tmp_path):
     raw = tools.plain(tools.name("torchvision.models.vgg", "VGG") + b")\x81")
     path = tools.write_zip(tmp_path / "a.pth", raw, {})
-    with pytest.raises(WeightsError, match=r"torchvision\.models\.vgg\.VGG.*save only its state_dict\(\)"):
+    with pytest.raises(WeightsError, match=r"torchvision\.models\.vgg\.VGG.*save only its tensors"):
         weights.read(path)
 
 
