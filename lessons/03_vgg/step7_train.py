@@ -35,7 +35,7 @@ from tinyconv.nn import Module
 from tinyconv.training_state import TrainState
 
 lesson = tinyconv.lesson_step(__name__)
-EPOCHS, SIZE, SIDES = 18, 64, (64, 96)
+EPOCHS, SIZE, SIDES = 26, 64, (64, 96)
 
 
 # %%
@@ -77,14 +77,14 @@ class FirstStep:
 
 
 def train(model: Module, lesson: Lesson) -> History:
-    """Train, dividing the rate by 10 after two thirds and near the end; leave the lesson's checkpoint."""
+    """Train, dividing the rate by 10 after three quarters and near the end; leave the lesson's checkpoint."""
     train_loader, test_loader = loaders(*((128, 100) if lesson.smoke else (4000, 1000)), lesson.seed)
     optimizer = optim.Adam(model.parameters(), lr=0.001)
     return tinyconv.fit(
         model,
         train_loader,
         optimizer=optimizer,
-        schedule=optim.MultiStepLR(optimizer, [EPOCHS * 2 // 3, EPOCHS - 2]),
+        schedule=optim.MultiStepLR(optimizer, [EPOCHS * 3 // 4, EPOCHS - 3]),
         epochs=1 if lesson.smoke else EPOCHS,
         test_loader=test_loader,
         callbacks=[FirstStep()],
