@@ -5,13 +5,23 @@ from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
 from tinyconv.models.dense import FullyConvolutional, fully_convolutional
+from tinyconv.models.googlenet import GoogLeNet, googlenet
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
+from tinyconv.models.resnet import ResNet, resnet, resnet_cifar
 from tinyconv.models.vgg import VGG, vgg
 from tinyconv.models.zfnet import ZFNet, zfnet
 from tinyconv.nn import Module
 
-_BUILDERS: dict[str, Callable[..., Module]] = {"alexnet": alexnet, "lenet5": lenet5, "vgg": vgg, "zfnet": zfnet}
+_BUILDERS: dict[str, Callable[..., Module]] = {
+    "alexnet": alexnet,
+    "googlenet": googlenet,
+    "lenet5": lenet5,
+    "resnet": resnet,
+    "resnet_cifar": resnet_cifar,
+    "vgg": vgg,
+    "zfnet": zfnet,
+}
 
 
 def names() -> list[str]:
