@@ -9,6 +9,7 @@ from tinyconv.models.googlenet import GoogLeNet, googlenet
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
 from tinyconv.models.resnet import ResNet, resnet, resnet_cifar
+from tinyconv.models.rir import RiR, rir
 from tinyconv.models.vgg import VGG, vgg
 from tinyconv.models.zfnet import ZFNet, zfnet
 from tinyconv.nn import Module
@@ -19,6 +20,7 @@ _BUILDERS: dict[str, Callable[..., Module]] = {
     "lenet5": lenet5,
     "resnet": resnet,
     "resnet_cifar": resnet_cifar,
+    "rir": rir,
     "vgg": vgg,
     "zfnet": zfnet,
 }
