@@ -63,6 +63,8 @@ def test_an_unknown_claim_is_refused(tmp_path, capsys):
 def test_mean_and_values():
     assert claims.values(RUNS, "a", "error") == [0.1, 0.3]
     assert claims.mean(RUNS, "a", "error") == pytest.approx(0.2)
+    assert claims.percents(RUNS, "a", "error") == "10% / 30%"
+    assert claims.numbers(RUNS, "a", "error", form=".1f") == "0.1 / 0.3"
 
 
 # -------------------------------------------------------------------------------------------------------- the training

@@ -13,12 +13,13 @@ import numpy as np
 import tinyconv
 import tinyconv.nn.functional as F
 
-# What task 2.1 is for: (name, kernel, stride, padding) of the paper's network up to its last pool.
+# What task 2.1 is for: (name, kernel, stride, padding) of the paper's network up to its last pool. (Its pools keep a
+# last window that hangs over the edge; that moves no window before it.)
 ZFNET = [
     ("conv1", 7, 2, 1),
-    ("pool1", 3, 2, 1),
+    ("pool1", 3, 2, 0),
     ("conv2", 5, 2, 0),
-    ("pool2", 3, 2, 1),
+    ("pool2", 3, 2, 0),
     ("conv3", 3, 1, 1),
     ("conv4", 3, 1, 1),
     ("conv5", 3, 1, 1),

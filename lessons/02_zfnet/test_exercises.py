@@ -8,6 +8,7 @@ import pytest
 
 import tinyconv
 import tinyconv.nn.functional as F
+from tinyconv import explain, nn
 
 # By path: every lesson has a file of this name.
 _spec = importlib.util.spec_from_file_location("lesson_02_exercises", Path(__file__).with_name("exercises.py"))
@@ -60,6 +61,15 @@ def test_2_1_names_the_pixels_of_every_unit(layers):
     for unit in (0, 1, 5):
         first, last = pixels_of(unit, layers)
         assert (start + unit * stride, start + unit * stride + size - 1) == (first, last), f"unit {unit}"
+
+
+@fields
+def test_2_1_agrees_with_the_library():
+    model = tinyconv.models.zfnet(device="meta")
+    geometry = [layer[1:] for layer in exercises.ZFNET]
+    for i, (name, *_) in enumerate(exercises.ZFNET):
+        field = explain.receptive_field(model, name)
+        assert exercises.receptive_field(geometry[: i + 1]) == (field.size[0], field.stride[0], field.start[0]), name
 
 
 # ------------------------------------------------------------------------------------------------- 2.2: unpooling
@@ -318,3 +328,21 @@ def test_2_5_nothing_outside_of_the_receptive_field():
         inside = np.zeros(found.shape, bool)
         inside[:, max(top, 0) : bottom + 1, max(left, 0) : right + 1] = True
         assert np.any(found[inside]) and not np.any(found[~inside]), f"image {n}"
+
+
+@projecting
+def test_2_5_agrees_with_the_library():
+    rng = np.random.default_rng(11)
+    layers, images, model = small_network(rng), rng.standard_normal((2, 2, 23, 21)), nn.Sequential()
+    for kind, options in layers:
+        if kind == "conv":
+            filters, channels, kernel, _ = options["weight"].shape
+            layer = nn.Conv2d(channels, filters, kernel, options["stride"], options["padding"], dtype=np.float64)
+            layer.load_state_dict({"weight": options["weight"], "bias": options["bias"]})
+        elif kind == "pool":
+            layer = nn.MaxPool2d(*options.values())
+        else:
+            layer = nn.ReLU() if kind == "relu" else nn.LocalResponseNorm(5, k=2.0, alpha_over_size=False)
+        model.append(layer)
+    wanted = explain.deconvnet(model, images, str(len(layers) - 1), 3)
+    np.testing.assert_allclose(exercises.deconvnet(layers, images, 3), wanted, rtol=1e-9, atol=1e-9)

@@ -16,7 +16,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import models, nn, views
-from tinyconv.claims import Runs, main, mean, values
+from tinyconv.claims import Claims, Runs, main, mean, values
 from tinyconv.claims_training import images, initialise, judge, network, train
 from tinyconv.data import ArrayDataset, Compose, RandomCrop, RandomMirror, RandomResize, Scenes, mnist
 from tinyconv.models.stack import gaussian_, he_
@@ -237,7 +237,8 @@ def verdict_views(runs: Runs) -> tuple[None, str]:
 
 def measure_boxes(seed: int, steps: int = 600) -> dict[str, Any]:
     """A classifier of clothes on textured scenes of 40x40; then all its layers learn a box (SCR), or one per class."""
-    drawn = {"items": ("fashion",), "background": "textured", "objects": 1, "sides": (10, 20), "size": 40, "seed": seed}
+    drawn: dict[str, Any] = {"items": ("fashion",), "background": "textured", "objects": 1, "sides": (10, 20)}
+    drawn |= {"size": 40, "seed": seed}
     training, test = Scenes(2000, split="train", **drawn).localisation(), Scenes(1000, split="test", **drawn).arrays()
     tinyconv.manual_seed(seed)
     classifier = network([16, 16, 24, 24, 32, 32], kernel=3, pooled=[False, True] * 3, hidden=[128], size=40)
@@ -261,7 +262,7 @@ def verdict_boxes(runs: Runs) -> tuple[None, str]:
     return None, f"IoU at most .5, SCR / PCR: {each}; {means}; the classifier's error {mean(runs, 'classes'):.1%}"
 
 
-CLAIMS = {
+CLAIMS: Claims = {
     "X7": (measure_x7, verdict_x7),
     "LRN": (measure_lrn, verdict_lrn),
     "init": (measure_init, verdict_init),

@@ -1,6 +1,6 @@
 """Occlusion: batched equals one at a time, squares cover the image, faster than one at a time."""
 
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -121,10 +121,10 @@ def test_it_is_three_times_as_fast_as_one_at_a_time():
     model = models.zfnet(10, scale="lesson", in_channels=1).eval()
     image = np.random.default_rng(0).standard_normal((1, 28, 28)).astype(np.float32)
     times = {}
-    for size in (1, 128, 1, 128):
-        start = perf_counter()
+    for size in (1, None) * 4:
+        start = process_time()  # seconds of all cores: other programs cannot disturb it much, and threads gain nothing
         found = occlusion(model, image, size=6, stride=1, batch_size=size)
-        times[size] = min(times.get(size, np.inf), perf_counter() - start)
+        times[size] = min(times.get(size, np.inf), process_time() - start)
     count = found.probability.size
     assert count == 23 * 23
-    assert times[1] > 3 * times[128], times
+    assert times[1] > 3 * times[None], times

@@ -20,6 +20,10 @@ _MODEL = ("variant", "config")
 _FOREIGN = (".pth", ".pt", ".th", ".safetensors", ".bin")
 
 
+# Which lesson trains which network, for a command without --weights.
+LESSONS = {"alexnet": "01_alexnet", "zfnet": "02_zfnet", "vgg": "03_vgg"}
+
+
 class ShapeError(ValueError):
     """An image, prepared, is not what the network takes."""
 
@@ -57,12 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser, required: bool = False) -> No
 
 
 def open_model(options: argparse.Namespace) -> Opened:
-    """Return the network that ``--weights`` and ``--model`` describe.
+    """Return the network that ``--weights`` and ``--model`` describe: without weights, that of the model's lesson.
 
     Raises
     ------
     UsageError
-        The arguments do not agree.
+        The arguments do not agree, or without weights there is no lesson's checkpoint yet.
     ValueError, OSError
         A file cannot be read, or does not fit.
     """
@@ -70,7 +74,7 @@ def open_model(options: argparse.Namespace) -> Opened:
     from tinyconv.data import from_description
 
     if options.weights is None:
-        raise UsageError("--weights is missing: give a checkpoint, or --model with another program's file")
+        options.weights = str(lesson_checkpoint(options.model))
     trunk = _trunk(options)
     if trunk is not None:
         return trunk
@@ -92,6 +96,24 @@ def open_model(options: argparse.Namespace) -> Opened:
     if model.input_shape is None or len(model.input_shape) != 3:
         raise UsageError(f"{path} holds a network that takes no images")
     return Opened(model, transform, _classes(options, model) or names)
+
+
+def lesson_checkpoint(name: str | None) -> Path:
+    """Return the checkpoint that a network's lesson (ZF Net's by default) left; without one, say what makes it."""
+    from tinyconv import models
+    from tinyconv.cli.lesson import find_lessons
+    from tinyconv.lesson import OUTPUT, steps_of
+
+    name = choose("model", name or "zfnet", models.names())
+    if name not in LESSONS:
+        raise UsageError(f"no lesson trains {name}; give --weights FILE, which tinyconv train {name} makes")
+    file = Path(OUTPUT) / LESSONS[name][:2] / "model.npz"
+    if not file.exists():
+        root = find_lessons()
+        steps = [] if root is None else steps_of(root / LESSONS[name])
+        number = next((f" --step {i}" for i, step in enumerate(steps, 1) if step.stem.endswith("_train")), "")
+        raise UsageError(f"there is no {file} yet: tinyconv lesson {LESSONS[name]}{number} makes it; or give --weights")
+    return file
 
 
 def imagenet(input_shape: tuple[int, ...]) -> Any:

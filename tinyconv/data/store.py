@@ -162,7 +162,9 @@ def add(name: str, file: str | os.PathLike[str]) -> Path:
     try:
         arrays = found.convert(io.BytesIO(_member(path, found.member)))
     except UnreadableError as problem:
-        raise ValueError(f"data add: {found.member} in {path} is a file {problem.got}; {problem.advice}") from None
+        raise ValueError(
+            f"data add: wanted arrays in {found.member} of {path}, {problem.got}; {problem.advice}"
+        ) from None
     except (KeyError, ValueError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as problem:
         text = " ".join(str(problem).split())[:200]
         raise ValueError(f"data add: wanted an archive with {found.member}, got {path} ({text})") from None

@@ -104,6 +104,33 @@ def top_nine(
     return figure
 
 
+def projected_maps(
+    image: Any, layer: str, maps: Sequence[int], values: Sequence[float], projections: Any, boxes: Sequence[Any]
+) -> Figure:
+    """Draw one image with the fields of some units, and beside it what each of them responded to.
+
+    ``values`` are the activations, ``projections`` (maps, C, H, W), ``boxes`` (top, left, bottom, right) of each.
+    """
+    from matplotlib.patches import Rectangle
+
+    pictures, count = _array(projections), len(maps)
+    columns = min(count + 1, 5)
+    rows = -(-(count + 1) // columns)
+    figure = _figure(2.1 * columns, 2.3 * rows + 0.3)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    _show(axes[0], plain(_array(image)), "the image", 9)
+    for i, axis in enumerate(axes[1 : count + 1]):
+        _show(axis, signed(pictures[i]), f"map {maps[i]}: {values[i]:.3g}", 9)
+        top, left, bottom, right = boxes[i]
+        for panel in (axes[0], axis):
+            corner = (left - 0.5, top - 0.5)
+            panel.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=f"C{i % 10}", lw=1.2))
+    figure.suptitle(f"{layer}: what its strongest maps responded to, and where they look", fontsize=10)
+    return figure
+
+
 def evolution(snapshots: Sequence[Snapshot], title: str = "") -> Figure:
     """Draw what each map's strongest activation looked like, epoch by epoch (fig. 4): a row per map.
 

@@ -26,6 +26,7 @@ from tinyconv.function import no_grad
 from tinyconv.tensor import Tensor
 
 Pair = int | tuple[int, int]
+_PIXELS = 2**18  # of a batch: enough that no call waits for Python, little enough for the maps of a large network
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def occlusion(
     stride: Pair | None = None,
     value: Any = 0.0,
     layer: str | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
 ) -> Occlusion:
     """Slide a square over an image and record what it changes (Zeiler & Fergus 2014, sec. 4.1 and fig. 7).
 
@@ -103,8 +104,8 @@ def occlusion(
         What covers: 0, grey where images are centred.
     layer : str, optional
         Whose map is followed; by default the last layer that gives maps (N, K, OH, OW), such as pool5.
-    batch_size : int
-        Covered copies at a time.
+    batch_size : int, optional
+        Covered copies at a time; by default as many as have 2^18 pixels together (334 of 28 x 28), at least 8.
 
     Raises
     ------
@@ -120,7 +121,8 @@ def occlusion(
     pixels = device.host(whole.data)[0]
     size, positions = _grid(op, pixels.shape[1:], size, stride)
     cover = _cover(op, value, pixels)
-    count = check_count(op, "batch_size", batch_size)
+    usual = max(_PIXELS // (pixels.shape[1] * pixels.shape[2]), 8)
+    count = usual if batch_size is None else check_count(op, "batch_size", batch_size)
     with evaluating(model), no_grad():
         name = _last_maps(op, model, whole) if layer is None else layer
         found, scores = outputs_of(op, model, [name], whole, scores=True)

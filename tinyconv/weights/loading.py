@@ -115,7 +115,7 @@ def _explain(wrong: list[str], found: Guess | None) -> str:
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     text = "; ".join(wrong[:_SHOWN]) + more
     if found is None:
-        return f"{text}. Nothing was loaded; the file is of no network that tinyconv knows"
+        return f"{text}. Nothing was loaded; the file is not of torchvision's AlexNet or VGG, or not whole"
     if found.builder is None:
         return f"{text}. Nothing was loaded; the file is {found.title}, which is not read"
     return f"{text}. Nothing was loaded; the file is {found.title}: build {found.call}"

@@ -78,6 +78,9 @@ def _read(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
     if start.startswith(b"PK"):
         with zipfile.ZipFile(file) as archive:
             return _read_archive(archive, path)
+    # First safetensors: its length may begin with any byte; that of a pickle or a text would be a far larger number.
+    if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < 1 << 32:
+        return read_safetensors(file, size)
     if start.startswith(b"\x80"):
         return read_legacy(file, size)
     for begin, (kind, advice) in _FOREIGN.items():
@@ -85,8 +88,6 @@ def _read(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
             raise UnreadableError(f"which is {kind}", advice)
     if start[257:262] == b"ustar":
         raise UnreadableError("which is a tar archive", "unpack it first (tinyconv data add reads those it knows)")
-    if start[8:9] == b"{" and struct.unpack("<Q", start[:8])[0] < 1 << 32:  # a text would make a far larger number
-        return read_safetensors(file, size)
     raise UnreadableError(f"which begins with {shown(start[:16].decode('latin-1'))}")
 
 

@@ -97,10 +97,11 @@ def save_safetensors(path: str | Path, state: Mapping[str, Any]) -> Path:
     header: dict[str, Any] = {}
     place = 0
     for name, array in arrays.items():
-        if not isinstance(name, str) or array.dtype not in _NAMES:
+        kind = _NAMES.get(array.dtype.newbyteorder("="))
+        if not isinstance(name, str) or kind is None:
             known = ", ".join(str(dtype) for dtype in _NAMES)
             raise WeightsError(f"save_safetensors: {name!r} must be of type {known}, got {array.dtype}; convert it")
-        kind, end = _NAMES[array.dtype], place + array.nbytes
+        end = place + array.nbytes
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [place, end]}
         place = end
     text = json.dumps(header).encode("utf-8")

@@ -18,7 +18,7 @@ from tinyconv.weights.problem import UnreadableError, shown
 Table = Mapping[tuple[str, str], Any]
 _DAMAGED = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, struct.error)
 _MALFORMED = "which is a damaged pickle"
-REFUSED = "nothing was run or imported; if you trust the file, save only its state_dict() again, with PyTorch"
+REFUSED = "nothing was run; if you trust the file, save only its tensors again (in PyTorch model.state_dict())"
 
 
 class Built:
