@@ -229,6 +229,21 @@ def test_a_checkpoint_rebuilds_it() -> None:
         assert [p.shape for p in again.parameters()] == [p.shape for p in model.parameters()]
 
 
+def test_other_names() -> None:
+    assert models.resolve("resnet50") == ("resnet", {"depth": 50})
+    assert models.resolve("alexnet") == ("alexnet", {})
+    for name, config in {
+        "resnet50": ("resnet", "depth", 50), "resnet20": ("resnet_cifar", "depth", 20), "vgg16": ("vgg", "config", "D"),
+    }.items():  # fmt: skip
+        model = models.build(name, num_classes=3, device="meta")
+        builder, argument, value = config
+        assert (model.config["builder"], model.config["arguments"][argument]) == (builder, value)
+        assert argument in models.parameters(name)
+    assert {"resnet", "resnet50", "resnet1202", "vgg19", "googlenet"} <= set(models.names())
+    with pytest.raises(TypeError, match="resnet: wanted depth, num_classes, .*got 'deepness'"):
+        models.build("resnet18", deepness=3)
+
+
 def test_learn_a_batch_by_heart() -> None:
     tinyconv.manual_seed(0)
     assert_learns_by_heart(resnet_cifar(8, 4, in_channels=1, scale="lesson", width=0.5))

@@ -35,7 +35,7 @@ class ResNet(nn.Sequential):
 
 
 def resnet(
-    depth: int,
+    depth: int = 50,
     num_classes: int = 1000,
     *,
     shortcut: str = "B",

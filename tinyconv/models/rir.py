@@ -62,9 +62,7 @@ class GeneralisedBlock(nn.Module):
 def add_identity(block: GeneralisedBlock) -> None:
     """Move the block's shortcut into its weights: ones at the kernel's centre, from each channel of r to the same."""
     if block.shortcut is None:
-        raise ValueError(
-            "add_identity: wanted a block with a shortcut, got one that has it in its weights already"
-        )
+        raise ValueError("add_identity: wanted a block with a shortcut, got one that has it in its weights already")
     weight = block.conv.weight
     same = np.arange(min(weight.shape[0], weight.shape[1]) // 2)
     identity = np.zeros(weight.shape, weight.dtype)
