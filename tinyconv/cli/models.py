@@ -104,7 +104,7 @@ def lesson_checkpoint(name: str | None) -> Path:
     from tinyconv.cli.lesson import find_lessons
     from tinyconv.lesson import OUTPUT, steps_of
 
-    name = choose("model", name or "zfnet", models.names())
+    name = models.resolve(choose("model", name or "zfnet", models.names()))[0]
     if name not in LESSONS:
         raise UsageError(f"no lesson trains {name}; give --weights FILE, which tinyconv train {name} makes")
     file = Path(OUTPUT) / LESSONS[name][:2] / "model.npz"
@@ -129,12 +129,13 @@ def _foreign(options: argparse.Namespace, path: Path) -> Any:
     """Build the network and load a file that another program saved."""
     from tinyconv import models, weights
 
-    name = choose("model", options.model, models.names())
+    name, fixed = models.resolve(choose("model", options.model, models.names()))
     state = weights.read(path)
     found = weights.guess(state)
     arguments = {"variant": "torchvision"} if name == "alexnet" else {}
     if found is not None and found.builder == name:
         arguments |= found.arguments or {}
+    arguments |= fixed  # a file of vgg19 for --model vgg16 is an error
     arguments |= {key: getattr(options, key) for key in _MODEL if getattr(options, key) is not None}
     model = _build(name, arguments)
     weights.fit(model, state, path)

@@ -21,7 +21,10 @@ _WHO = "weights.load_torchvision"
 _PARALLEL = "module."  # what torch.nn.DataParallel puts before every name
 _COUNTER = "num_batches_tracked"  # files older than PyTorch 0.4.1 have none
 _SHOWN = 4  # tensors that a message names
-TORCHVISION = 'alexnet(variant="torchvision") or vgg(config="A", "B", "D" or "E")'
+TORCHVISION = (
+    'alexnet(variant="torchvision"), vgg(config="A", "B", "D" or "E"), googlenet(variant="torchvision") or '
+    'resnet(depth, variant="v1.5")'
+)
 
 
 def load_torchvision(model: Model, file: str | os.PathLike[str]) -> Model:
@@ -35,7 +38,8 @@ def load_torchvision(model: Model, file: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     model : Module
-        ``alexnet(variant="torchvision")``, or ``vgg`` of config "A", "B", "D", "E" (vgg11, 13, 16, 19).
+        ``alexnet(variant="torchvision")``, ``googlenet(variant="torchvision")``, ``resnet(depth, variant="v1.5")``, or
+        ``vgg`` of config "A", "B", "D", "E" (vgg11, 13, 16, 19).
 
     Returns
     -------
@@ -75,7 +79,8 @@ def _names(model: Any) -> tuple[dict[str, str], str]:
     if not config:
         raise WeightsError(f"{_WHO}: wanted a model of tinyconv.models, got {type(model).__name__}; use {TORCHVISION}")
     arguments = config["arguments"]
-    kind = {key: arguments[key] for key in ("variant", "config", "batch_norm") if arguments.get(key)}
+    telling = ("depth", "variant", "config", "batch_norm", "shortcut")
+    kind = {key: arguments[key] for key in telling if arguments.get(key)}
     described = Guess("", config["builder"], kind).call
     names = layer_names(config["builder"], arguments)
     if not names:
