@@ -103,8 +103,12 @@ def test_messages_name_tensors_that_are_missing_unexpected_or_of_another_shape(t
     weight = state.pop("features.3.weight")
     with pytest.raises(WeightsError, match=r"got .*: features\.3\.weight \(conv2_1\.weight\) is missing\. Nothing"):
         weights.load_torchvision(model, saved(tmp_path, state))
-    with pytest.raises(WeightsError, match=r"features\.99\.weight of shape \(4, 2, 3, 3\) is not expected"):
+    with pytest.raises(WeightsError, match=r"'features\.99\.weight' of shape \(4, 2, 3, 3\) is not expected"):
         weights.load_torchvision(model, saved(tmp_path, {**state, "features.99.weight": weight}))
+    odd = saved(tmp_path, {**state, "two\nlines\ud800": weight})
+    with pytest.raises(WeightsError, match=r"missing; 'two\\nlines\\ud800' of shape") as caught:
+        weights.load_torchvision(model, odd)
+    assert str(caught.value).encode("utf-8")  # it can be printed
     wrong = r"features\.3\.weight \(conv2_1\.weight\) must have shape \(4, 2, 3, 3\), got \(2, 4, 3, 3\)"
     with pytest.raises(WeightsError, match=wrong):
         weights.load_torchvision(model, saved(tmp_path, {**state, "features.3.weight": weight.reshape(2, 4, 3, 3)}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from tinyconv.weights.names import TRUNKS, Guess, guess, layer_names
-from tinyconv.weights.problem import WeightsError
+from tinyconv.weights.problem import WeightsError, shown
 from tinyconv.weights.reader import read
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _differences(model: Any, state: Mapping[str, np.ndarray], theirs: dict[str, 
         elif (array.dtype.kind == "f") != (wanted.dtype.kind == "f"):
             wrong.append(f"{their} ({name}) must be {wanted.dtype}, got {array.dtype}")
     return wrong + [
-        f"{name} of shape {array.shape} is not expected" for name, array in state.items() if name not in theirs
+        f"{shown(name)} of shape {array.shape} is not expected" for name, array in state.items() if name not in theirs
     ]
 
 
