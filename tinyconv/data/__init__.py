@@ -1,6 +1,7 @@
 """Data sets, image transforms and the loader. See :class:`DataLoader`, :mod:`tinyconv.data.transforms`."""
 
 from tinyconv.data.bundled import digits, fashion_mnist, mnist, photographs
+from tinyconv.data.cifar import cifar10_folder, cifar100_folder
 from tinyconv.data.dataset import ArrayDataset, Dataset, ImageDataset, Subset, random_split
 from tinyconv.data.idx import mnist_folder, read_idx
 from tinyconv.data.image import read_image, resize_image
@@ -29,7 +30,8 @@ from tinyconv.data.transforms import (
 __all__ = [
     "ArrayDataset", "Batch", "CenterCrop", "Compose", "DataLoader", "Dataset", "ImageDataset", "ImageFolder",
     "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize", "RandomResizedCrop", "Resize",
-    "Scene", "Scenes", "Shapes10", "SubtractMean", "Subset", "TenCrop", "ToFloat", "Transform", "digits",
+    "Scene", "Scenes", "Shapes10", "SubtractMean", "Subset", "TenCrop", "ToFloat", "Transform", "cifar100_folder",
+    "cifar10_folder", "digits",
     "fashion_mnist", "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx",
     "read_image", "resize_image", "shapes10",
 ]  # fmt: skip

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import tinyconv
 from tinyconv import nn
+from tinyconv.nn import functional as F
 from tinyconv.tensor import Tensor
 
 Unit = Callable[..., nn.Module]
@@ -72,7 +72,7 @@ class Inception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to (N, widths.out, H, W), the branches in the order of their names."""
-        return tinyconv.cat([self.ones(x), self.threes(x), self.fives(x), self.pooled(x)], 1)
+        return F.cat([self.ones(x), self.threes(x), self.fives(x), self.pooled(x)], 1)
 
 
 class NaiveInception(nn.Module):
@@ -87,4 +87,4 @@ class NaiveInception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to (N, ones + threes + fives + channels, H, W)."""
-        return tinyconv.cat([self.ones(x), self.threes(x), self.fives(x), self.pooled(x)], 1)
+        return F.cat([self.ones(x), self.threes(x), self.fives(x), self.pooled(x)], 1)

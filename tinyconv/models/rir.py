@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import tinyconv
-from tinyconv import nn
+from tinyconv import creation, nn
 from tinyconv.function import no_grad
 from tinyconv.models.registry import describe
 from tinyconv.models.residual import shortcut_of
@@ -51,7 +50,7 @@ class GeneralisedBlock(nn.Module):
 
     def forward(self, r: Tensor, t: Tensor) -> Streams:
         """Map two tensors (N, channels, H, W) to two (N, out, H / stride, W / stride)."""
-        both = self.conv(tinyconv.cat([r, t], 1))
+        both = self.conv(F.cat([r, t], 1))
         residual, transient = both[:, : self.out], both[:, self.out :]
         if self.shortcut is not None:
             residual = residual + self.shortcut(r)
@@ -67,7 +66,7 @@ def add_identity(block: GeneralisedBlock) -> None:
     same = np.arange(min(weight.shape[0], weight.shape[1]) // 2)
     identity = np.zeros(weight.shape, weight.dtype)
     identity[same, same, 1, 1] = 1
-    weight.add_(tinyconv.tensor(identity, device=weight.device))
+    weight.add_(creation.tensor(identity, device=weight.device))
     block.shortcut = None
 
 
@@ -109,7 +108,7 @@ class RiR(nn.Module):
         r, t = self.stem_r(x), self.stem_t(x)
         for block in self.blocks:
             r, t = block(r, t)
-        maps = F.relu(self.bn(self.conv(tinyconv.cat([r, t], 1))))
+        maps = F.relu(self.bn(self.conv(F.cat([r, t], 1))))
         return maps.mean((2, 3))
 
 

@@ -1,4 +1,7 @@
-"""Pickles of nested dicts with NumPy arrays, as JAX projects save weights. See :func:`read_arrays`."""
+"""Pickles of nested dicts with NumPy arrays: weights of JAX projects, CIFAR's batches.
+
+See :func:`read_arrays`, :func:`read_values`.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ class _Array(Built):
     def build(self, state: Any) -> None:
         """Take over (version, shape, dtype, whether in Fortran's order, bytes)."""
         _, shape, dtype, fortran, raw = state
+        raw = raw.encode("latin-1") if type(raw) is str else raw  # Python 2 had one type for text and bytes
         if not isinstance(dtype, _Dtype) or type(raw) is not bytes or not isinstance(fortran, bool):
             raise UnreadableError("with a damaged array")
         found = np.frombuffer(raw, dtype.dtype).reshape(shape, order="F" if fortran else "C")
@@ -57,6 +61,31 @@ TABLE: Table = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _dtype,
 }
+
+
+def read_values(file: BinaryIO) -> Any:
+    """Return what a pickle of dicts, lists, tuples, texts, numbers and arrays holds; nothing in it is run.
+
+    Raises
+    ------
+    UnreadableError
+        The pickle asks for anything else, or is damaged.
+    """
+    return _finished(unpickle(file, TABLE), 0)
+
+
+def _finished(value: Any, depth: int) -> Any:
+    if isinstance(value, _Array):
+        return value.value
+    if depth == 8:
+        raise UnreadableError("with values nested too deeply")
+    if isinstance(value, dict):
+        return {key: _finished(part, depth + 1) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_finished(part, depth + 1) for part in value)
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    raise UnreadableError("with a value that is no number, text or array")
 
 
 def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
