@@ -233,9 +233,9 @@ def measure_correspondence(seed: int, steps: int = 1200, only_right: bool = True
 
     A grey square of 6 pixels, at five places of the object's box; five draws at random places of the image; the first
     five test images of each class that are classified right. Means over parts and classes, after layer 3 and for the
-    ten scores; "changed": share of features that the square changes at all.
+    ten scores. "untrained": the same images and squares with the initial weights.
     """
-    (model, _), data = trained(seed, steps), tests(seed)
+    (model, _), data, start = trained(seed, steps), tests(seed), fresh(seed)
     rng = np.random.default_rng(seed)
     right = correct(model, data.images, data.labels, 1000) if only_right else np.arange(1000)
     found: dict[str, Any] = {}
@@ -245,17 +245,16 @@ def measure_correspondence(seed: int, steps: int = 1200, only_right: bool = True
         middle, half = (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2, (boxes[:, 2:3] - boxes[:, 0:1]) / 2
         same = [np.rint(middle + np.array(part) * half - SQUARE / 2).astype(int).clip(0, 24 - SQUARE) for part in PARTS]
         anywhere = [rng.integers(0, 24 - SQUARE + 1, (len(chosen), 2)) for _ in PARTS]
-        for layer, name in ((POOL3, "layer 3"), (SCORES, "scores")):
-            whole = explain.features(model, pixels, layer)
-            for kind, places in (("same", same), ("random", anywhere)):
-                for corners in places:
-                    after = explain.features(model, masked(pixels, corners), layer)
-                    entry = found.setdefault(name, {}).setdefault(kind, {"delta": [], "changed": []})
-                    entry["delta"].append(explain.correspondence(whole, after))
-                    entry["changed"].append(float((whole != after).mean()))
+        for which, one in (("trained", model), ("untrained", start)):
+            for layer, name in ((POOL3, "layer 3"), (SCORES, "scores")):
+                whole = explain.features(one, pixels, layer)
+                for kind, places in (("same", same), ("random", anywhere)):
+                    after = [explain.features(one, masked(pixels, corners), layer) for corners in places]
+                    deltas = [explain.correspondence(whole, other) for other in after]
+                    found.setdefault(name, {}).setdefault(which, {}).setdefault(kind, []).extend(deltas)
     return {
-        name: {kind: {k: round(float(np.mean(v)), 4) for k, v in entry.items()} for kind, entry in kinds.items()}
-        for name, kinds in found.items()
+        name: {which: {kind: round(float(np.mean(v)), 4) for kind, v in kinds.items()} for which, kinds in both.items()}
+        for name, both in found.items()
     }
 
 
@@ -340,12 +339,12 @@ def verdict_energy(runs: Runs) -> tuple[bool, str]:
 def verdict_parts(runs: Runs) -> tuple[bool, str]:
     """For every seed, Delta after layer 3 is lower where the same part is covered than where random parts are."""
     text = "; ".join(
-        f"{layer}: Delta {numbers(runs, layer, 'same', 'delta', form='.3f')} for the same part, "
-        f"{numbers(runs, layer, 'random', 'delta', form='.3f')} for random parts (changed features "
-        f"{mean(runs, layer, 'same', 'changed'):.0%}, {mean(runs, layer, 'random', 'changed'):.0%})"
+        f"{layer}: Delta {numbers(runs, layer, 'trained', 'same', form='.3f')} for the same part, "
+        f"{numbers(runs, layer, 'trained', 'random', form='.3f')} for random parts (untrained network "
+        f"{mean(runs, layer, 'untrained', 'same'):.3f}, {mean(runs, layer, 'untrained', 'random'):.3f})"
         for layer in ("layer 3", "scores")
     )
-    return all(run["layer 3"]["same"]["delta"] < run["layer 3"]["random"]["delta"] for run in runs), text
+    return all(run["layer 3"]["trained"]["same"] < run["layer 3"]["trained"]["random"] for run in runs), text
 
 
 def verdict_upper(runs: Runs) -> tuple[bool, str]:
