@@ -75,7 +75,8 @@ def project(image: np.ndarray, weights: dict[str, np.ndarray], rule: str, unpool
         if unpool == "add":
             np.add.at(below[c].reshape(-1), seen["switches"][c].ravel(), g[c].ravel())
         else:
-            below[c].flat[seen["switches"][c].ravel()] = g[c].ravel()
+            there = g[c].ravel() != 0  # see the trap below
+            below[c].flat[seen["switches"][c].ravel()[there]] = g[c].ravel()[there]
     return stamp(rectify(below, seen["z1"], rule), weights["edge"])
 
 
@@ -123,6 +124,12 @@ for title, weights, unpool in (
     print(f"{title:28s} off by {np.abs(found - expected).max() / np.abs(expected).max():8.1e} of the largest value")
 
 # %% [markdown]
+# ## Trap: zeros that write
+#
+# A strong activation is usually the maximum of several windows, which all noted the same switch. One is kept, the others
+# are set to zero. If "write" lets those zeros write too, they erase the one that was kept, and the projection is empty.
+# An early version of this library did that: the pictures were grey, and no test had noticed.
+#
 # ## See it
 #
 # The unit's strongest corner. The gradient says which pixels would raise it or lower it. The deconvnet shows the
