@@ -148,7 +148,7 @@ def deconvnet(layers, images, index):
 
     Way up: ``forward`` above. At the top, for each image of its own, all values of all maps become 0 but the largest
     one of map ``index``, which keeps its value. Way down, through the layers in reverse: a pool becomes an unpooling by
-    its switches, in which the last of several values stays; a ReLU becomes the deconvnet's rule; a convolution becomes
+    its switches, in which values that meet add up; a ReLU becomes the deconvnet's rule; a convolution becomes
     the transposed convolution with its own filters, without any bias; normalisation is passed through unchanged.
 
     Difficulty 3 of 3, 30 minutes. Hint: you have written three of the four layers in tasks 2.2, 2.3 and 2.4. Make their
@@ -169,7 +169,7 @@ def deconvnet(layers, images, index):
         elif kind == "relu":
             below = relu_rule(signal, None, "deconvnet")
         elif kind == "pool":
-            max_unpool2d_forward(signal, note["switches"], below, False)
+            max_unpool2d_forward(signal, note["switches"], below, True)
         else:
             below = signal
         signal = below

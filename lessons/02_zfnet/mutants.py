@@ -71,7 +71,8 @@ MUTANTS = [
             'relu_rule(signal, None, "deconvnet")', "signal"),
     _mutant("2.5", "adds the bias on the way down", 'options["weight"], None, below',
             'options["weight"], np.resize(options["bias"], below.shape[1]), below'),
-    _mutant("2.5", "adds where pools overlap", 'note["switches"], below, False', 'note["switches"], below, True'),
+    _mutant("2.5", "writes zeros over values where pools overlap", 'note["switches"], below, True',
+            'note["switches"], below, False'),
     _mutant("2.5", "normalises once more on the way down", "below = signal\n",
             "below = signal / (2 + 1e-4 * signal**2) ** 0.75\n"),
     # 2.6 renormalise_filters

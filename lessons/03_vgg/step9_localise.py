@@ -74,8 +74,8 @@ def compare(networks: dict[str, nn.Module], lesson: Lesson) -> tuple[np.ndarray,
 
 
 # %% [markdown]
-# In the paper PCR is better by two points (SCR 36.4 %, PCR 34.3 %). That need not be so here: PCR learns each of its ten
-# boxes from a tenth of the images.
+# In the paper PCR is better by two points (SCR 36.4 %, PCR 34.3 %). That need not be so here: PCR learns each of its
+# ten boxes from a tenth of the images.
 #
 # ## Dense, and merged
 #
@@ -98,8 +98,8 @@ def merged(network: nn.Module, classifier: nn.Module, lesson: Lesson) -> tuple:
     middle = predict(network, pixels[:, :, 16:80, 16:80]) + 16
     together = np.array([rest[0][0] for rest in greedy])
     print(f"\n{len(truth)} pictures of 96x96                     wrong (IoU <= 0.5)")
-    for name, found in (("the middle 64x64", middle), ("the place with the best class score", best),
-                        ("boxes of four places, merged", together)):  # fmt: skip
+    ways = {"the middle 64x64": middle, "the place with the best class score": best, "four places, merged": together}
+    for name, found in ways.items():
         print(f"{name:40s} {localisation_error(found, truth):12.1%}")
     return images, boxes, sure, together, truth
 

@@ -114,6 +114,16 @@ def test_unpooling_writes_99_or_adds_396():
     assert found[0, 0, 2, 2] == 396.0
 
 
+@pytest.mark.parametrize("unpool", ["write", "add"])
+def test_what_was_not_kept_does_not_erase_what_was(unpool):
+    """Four windows share the peak; one of them is kept, whichever: the zeros of the other three must not write."""
+    model = nn.Sequential({"pool": nn.MaxPool2d(3, 2)})
+    image = np.zeros((1, 1, 5, 5))
+    image[0, 0, 2, 2] = 99.0
+    for position in np.ndindex(2, 2):
+        assert np.array_equal(deconvnet(model, image, "pool", 0, position=position, unpool=unpool), image)
+
+
 def test_values_return_to_their_switches_only(rng):
     model = nn.Sequential({"pool": nn.MaxPool2d(2)})
     image = rng.permutation(36).reshape(1, 1, 6, 6) + 1.0

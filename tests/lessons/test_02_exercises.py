@@ -9,7 +9,7 @@ from tinyconv import explain, models
 
 LESSON = LESSONS / "02_zfnet"
 README = (LESSON / "README.md").read_text("utf-8")
-CLAIMS = ["X3", "X3'", "scenes", "filters", "filters'", "evolution", "energy", "parts", "upper layers"]
+CLAIMS = ["X3", "X3'", "scenes", "filters", "filters'", "filters''", "evolution", "energy", "parts", "upper layers"]
 
 
 class TestExercises(ExerciseProof):

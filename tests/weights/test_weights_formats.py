@@ -166,6 +166,16 @@ def test_npz_that_lie(tmp_path, monkeypatch):
     refused(member((2**14,), bytes(2**16)), f"claims arrays of {2**16 + 128} bytes")
 
 
+def test_a_member_that_would_begin_before_the_file(tmp_path):
+    np.savez(tmp_path / "a.npz", a=GRID)
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    end = raw.rindex(b"PK\x05\x06")
+    (offset,) = struct.unpack("<I", raw[end + 16 : end + 20])
+    raw[end + 16 : end + 20] = struct.pack("<I", offset + 1000)  # zipfile takes the difference for a prefix
+    (tmp_path / "a.npz").write_bytes(raw)
+    refused(tmp_path / "a.npz", "truncated or damaged")
+
+
 # ------------------------------------------------------------------------------------------------------ other files
 def zipped(*names):
     """Return a zip archive with these members."""

@@ -62,8 +62,9 @@ def deconvnet(
         whole map. Fully connected layers have no positions.
     unpool : {"write", "add"}
         What happens where windows of a pool overlapped and several pooled values return to one place: "write", one of
-        them stays, the last in reading order (as PyTorch's ``max_unpool2d``, and the released code's assignment);
-        "add", they add up, which makes unpooling the exact transpose of choosing. Four values of 99 give 99 or 396.
+        them stays, the last in reading order (as in PyTorch's ``max_unpool2d``); "add", they add up, which makes
+        unpooling the exact transpose of choosing. Four values of 99 give 99 or 396. Zeros are no values: they are the
+        activations that were not kept, and written they would erase the kept one wherever its window shares a switch.
 
     Returns
     -------
@@ -161,7 +162,7 @@ def down(step: Passed, signal: Tensor, add: bool) -> Tensor:
     module, shape = step.module, step.shape
     if isinstance(module, _MAXIMUM):
         assert step.switches is not None
-        return functional.max_unpool2d(signal, step.switches, 1, output_size=shape, accumulate=add)
+        return _unpool(signal, step.switches, shape, add)
     if isinstance(module, nn.ReLU):
         return functional.relu(signal)  # of what comes from above, whatever the sign was on the way up
     if isinstance(module, nn.Conv2d):
@@ -178,6 +179,16 @@ def down(step: Passed, signal: Tensor, add: bool) -> Tensor:
     if isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
         return _adjoint(module, signal, shape)
     return signal
+
+
+def _unpool(signal: Tensor, switches: Tensor, shape: tuple[int, ...], add: bool) -> Tensor:
+    """Put each value back where its maximum was."""
+    if add:
+        return functional.max_unpool2d(signal, switches, 1, output_size=shape, accumulate=True)
+    # Zeros are sent to a row below the map, which is cut off again: so they overwrite nothing.
+    height, width = shape[2:]
+    places = functional.where(signal != 0, switches, height * width)
+    return functional.max_unpool2d(signal, places, 1, output_size=(height + 1, width))[:, :, :height]
 
 
 def _filter(module: Any, signal: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -63,7 +64,9 @@ def read(file: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return _read(opened, path)
     except UnreadableError as problem:
         got, advice = problem.got, problem.advice
-    except _DAMAGED as problem:
+    except (*_DAMAGED, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # that is zipfile's, for a damaged offset
+            raise
         text = " ".join(str(problem).split())[:100]
         got, advice = f"which is truncated or damaged ({type(problem).__name__}: {text})", "copy or download it again"
     raise WeightsError(f"weights.read: wanted {_WANTED}, got {path}, {got}; {advice}")

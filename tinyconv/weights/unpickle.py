@@ -93,8 +93,10 @@ class _Machine:
                 raise UnreadableError(_MALFORMED)
             name = instruction.name
             argument = None
-            if name in _KNOWN or name == "INST":
-                argument = instruction.arg.reader(self.file) if instruction.arg is not None else None
+            if name in ("GLOBAL", "INST"):
+                argument = self.line(), self.line()
+            elif name in _KNOWN and instruction.arg is not None:
+                argument = instruction.arg.reader(self.file)
             if name == "STOP":
                 return self.stack.pop()
             if name in _CONSTANT:
@@ -108,8 +110,15 @@ class _Machine:
 
     def _refuse(self, name: str, argument: Any) -> NoReturn:
         if name == "INST":  # it names what it calls
-            self.find(*argument.split(" ", 1))
+            self.find(*argument)
         raise UnreadableError(f"a pickle with the instruction {name}, of which weights have no need", REFUSED)
+
+    def line(self) -> str:
+        """Return the next line, a part of a name."""
+        raw = self.file.readline()
+        if not raw.endswith(b"\n"):
+            raise ValueError("a name that does not end")
+        return raw[:-1].decode("utf-8")
 
     def find(self, module: Any, name: Any) -> Any:
         """Return what the table has for a name; nothing is ever imported."""
@@ -161,8 +170,8 @@ class _Machine:
     def recall(self, place: int) -> None:
         self.stack.append(self.memory[place])
 
-    def named(self, argument: str) -> None:
-        self.stack.append(self.find(*argument.split(" ", 1)))
+    def named(self, both: tuple[str, str]) -> None:
+        self.stack.append(self.find(*both))
 
     def named_on_stack(self, _: None) -> None:
         self.stack.append(self.find(*self.take(2)))
