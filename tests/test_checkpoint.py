@@ -255,6 +255,15 @@ def test_a_header_that_promises_too_much_is_refused(good, tmp_path):
     refused(tmp_path / "big.npz", "truncated, damaged")
 
 
+def test_a_member_that_would_begin_before_the_file_is_refused(good, tmp_path):
+    raw = bytearray(good)
+    end = raw.rindex(b"PK\x05\x06")
+    offset = int.from_bytes(raw[end + 16 : end + 20], "little")
+    raw[end + 16 : end + 20] = (offset + 1000).to_bytes(4, "little")  # zipfile takes the difference for a prefix
+    (tmp_path / "moved.npz").write_bytes(raw)
+    refused(tmp_path / "moved.npz", "truncated, damaged")
+
+
 @pytest.mark.parametrize("header", [b"{'descr': '<f4', 'shape': (2, ", b"  {\n {", b"{'descr': '|O'}", b"(" * 40])
 def test_a_header_that_cannot_be_read_is_refused(header, good, tmp_path):
     raw = b"\x93NUMPY\x01\x00" + len(header + b"\n").to_bytes(2, "little") + header + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import struct
@@ -67,7 +68,9 @@ def read_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             return _read(path, file)
         except CheckpointError:
             raise
-        except _UNREADABLE as problem:
+        except (*_UNREADABLE, OSError) as problem:
+            if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # it is zipfile's, of a damaged offset
+                raise
             raise CheckpointError(
                 f"load: wanted a tinyconv checkpoint, got {path} ({path.stat().st_size} bytes), which is truncated, "
                 f"damaged or another kind of file ({type(problem).__name__}: {problem}); copy or train it again"
