@@ -147,6 +147,21 @@ def test_it_is_zero_outside_the_receptive_field(layer, unpool, network, images):
         assert layer != "conv1" or inside.any()
 
 
+@pytest.mark.parametrize("layer", ["relu3", "relu5"])
+def test_it_is_exactly_zero_there_in_float32_and_on_wide_layers_too(layer, rng):
+    """Winograd's method, which such layers use on their way up, would leave rounding errors beside the stamps."""
+    tinyconv.manual_seed(0)
+    model = models.zfnet(10, scale="lesson", in_channels=1, image_size=64)
+    images = rng.standard_normal((3, 1, 64, 64)).astype(np.float32)
+    field, (sides,) = receptive_field(model, layer), {output(model, images, layer).shape[2:]}
+    for position in ((0, 0), (sides[0] // 2, sides[1] // 2)):
+        found = deconvnet(model, images, layer, position=position)
+        top, left, bottom, right = field.box(*position, 64)
+        assert found[:, :, top:bottom, left:right].any()
+        found[:, :, top:bottom, left:right] = 0
+        assert np.count_nonzero(found) == 0
+
+
 def test_one_activation_a_whole_map_and_the_default(network, images):
     y = output(network, images, "relu2").detach().numpy()
     strongest = np.array([np.unravel_index(maps.argmax(), maps.shape) for maps in y])

@@ -16,6 +16,7 @@ from tinyconv import device, errors, functional, nn
 from tinyconv.autograd import grad
 from tinyconv.explain.layers import as_images, check_model, evaluating, numbers, sequence, up_to
 from tinyconv.function import enable_grad, no_grad
+from tinyconv.settings import use_winograd
 from tinyconv.tensor import Tensor
 
 _UNCHANGED = (nn.LocalResponseNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.Identity)
@@ -99,8 +100,9 @@ def deconvnet(
     with evaluating(model), no_grad():
         output, passed = forward(layers, x)
         signal = Tensor(device.move(keep(op, layer, device.host(output.data), map, position), output.device))
-        for step in reversed(passed):
-            signal = down(step, signal, unpool == "add")
+        with use_winograd(False):  # its rounding errors would fill places that no stamp reaches
+            for step in reversed(passed):
+                signal = down(step, signal, unpool == "add")
     return device.host(signal.data)
 
 
