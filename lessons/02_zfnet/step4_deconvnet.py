@@ -126,9 +126,9 @@ for title, weights, unpool in (
 # %% [markdown]
 # ## Trap: zeros that write
 #
-# A strong activation is usually the maximum of several windows, which all noted the same switch. One is kept, the others
-# are set to zero. If "write" lets those zeros write too, they erase the one that was kept, and the projection is empty.
-# An early version of this library did that: the pictures were grey, and no test had noticed.
+# A strong activation is usually the maximum of several windows, which all noted the same switch. One is kept, the
+# others are set to zero. If "write" lets those zeros write too, they erase the one that was kept: the projection is
+# empty. An early version of this library did that; its pictures were grey, and no test had noticed.
 #
 # ## See it
 #

@@ -194,7 +194,7 @@ def occlusion_maps(image: Any, found: Occlusion, classes: Sequence[str] | None =
     height, width = picture.shape[1:]
     figure = _figure(13, 3.4)
     axes = figure.subplots(1, 4)
-    _show(axes[0], plain(picture), "the image, and the square that hurts most", 9)
+    _show(axes[0], plain(picture), "the square that hurts most", 9)
     y, x = found.lowest
     (h, w) = found.size
     axes[0].add_patch(Rectangle((x - w / 2 - 0.5, y - h / 2 - 0.5), w, h, fill=False, edgecolor="C3", lw=2))
