@@ -75,11 +75,11 @@ def cover(seed: int, model: nn.Module, pixels: np.ndarray, labels: np.ndarray, b
     return found | {"untrained": start["probability"]}
 
 
-def measure_x3(seed: int, steps: int = 1200, least: float = 0.9) -> dict[str, Any]:
+def measure_x3(seed: int, steps: int = 1200, least: float = 0.9, count: int = 100) -> dict[str, Any]:
     """The first 100 test images of Shapes10 with P(true class) of at least 0.9; a grey square of 6 pixels, stride 2."""
     model, data = trained(seed, steps)[0], tests(seed)
     sure = probabilities(model, data.images)[np.arange(len(data.labels)), data.labels] >= least
-    chosen = np.flatnonzero(sure)[:100]
+    chosen = np.flatnonzero(sure)[:count]
     test_error = judge(model, data)[0]
     return {"test_error": test_error} | cover(seed, model, data.images[chosen], data.labels[chosen], data.boxes[chosen])
 
