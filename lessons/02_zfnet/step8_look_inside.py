@@ -22,16 +22,17 @@ COUNT = 200 if lesson.smoke else 1000
 # %% [markdown]
 # ## The nine strongest responses of a map
 #
-# For eight maps each of three layers: the nine images with the largest single activation, each projected by the
-# deconvnet, beside the patch of the image that the unit sees (step 1: 7, 15 and 23 pixels, then all). The paper saw
-# corners and colours in layer 2, textures in 3, parts of classes in 4, whole objects in 5. At 28 pixels there is less
-# room for such a ladder: edges and strokes first, then borders of clothes, then whole shapes. What to look at is the
-# *patches*: the more they differ while the projection stays the same, the more the map has learned to disregard.
+# For eight maps each of four layers: the nine images with the largest single activation, each projected by the
+# deconvnet, beside the patch of the image that the unit sees (7, 15, 23 pixels, then all). The paper saw corners and
+# colours in layer 2, textures in 3, parts of classes in 4, whole objects in 5. Our images leave less room for such a
+# ladder, and it shows all the same: lines and edges; corners and gaps; handles, heels and the space between trouser
+# legs; whole shapes. Look at the *patches*: the more they differ while the projection stays the same, the more the map
+# has learned to disregard. And see how many of the nine have one label: nobody told conv5 that labels go together.
 
 
 # %%
 def draw_top_nine(model: nn.Module, lesson: Lesson) -> None:
-    """Draw the strongest responses of the most active maps of three layers."""
+    """Draw the strongest responses of the most active maps of four layers."""
     images, labels = test_images(COUNT)
     for layer in ("pool1", "pool2", "relu3", "relu5"):
         top = explain.top_activations(model, images, layer)

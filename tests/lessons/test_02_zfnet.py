@@ -7,18 +7,14 @@ import sys
 import numpy as np
 import pytest
 from _exercises import LESSONS, ROOT, load
-from _steps import StepFiles
 
 import tinyconv
 from tinyconv import models
-from tinyconv.lesson import steps_of
+from tinyconv.lesson import read_header, steps_of
 
 LESSON = LESSONS / "02_zfnet"
 STEPS = steps_of(LESSON)
-
-
-class TestSteps(StepFiles):
-    lesson = "02_zfnet"
+README = (LESSON / "README.md").read_text("utf-8")
 
 
 # ------------------------------------------------------------------------------------------------------ the network
@@ -34,12 +30,8 @@ def test_the_assembled_network_has_the_librarys_parameters(step6):
     shapes = [{name: p.shape for name, p in model.named_parameters()} for model in (ours, theirs)]
     assert shapes[0] == shapes[1]
     assert sum(p.numel() for p in ours.parameters()) == 62_357_608
-    sides = {
-        row.name: row.output_shape[1] for row in tinyconv.summary(ours, (3, 224, 224)).rows[:10] if row.output_shape
-    }
-    assert {name: sides[name] for name in step6.PAPER_SIDES if name in sides} == {
-        name: side for name, side in step6.PAPER_SIDES.items() if name in sides
-    }
+    rows = tinyconv.summary(ours, (3, 224, 224)).rows
+    assert {row.name: row.output_shape[1] for row in rows if row.name in step6.PAPER_SIDES} == step6.PAPER_SIDES
     assert list(step6.PAPER_SIDES.values()) == [110, 55, 26, 13, 13, 13, 13, 6]
 
 
@@ -70,6 +62,17 @@ def run(script, folder):
     return done.stdout
 
 
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)
+def test_a_step_says_what_it_needs_and_names_the_next(step):
+    header, source = read_header(step), step.read_text("utf-8")
+    assert header.title and header.minutes and header.needs
+    later = STEPS[STEPS.index(step) + 1 :]
+    assert header.next == (later[0].name if later else "exercises.py")
+    assert f"]({step.name})" in README
+    assert 20 <= len(source.splitlines()) <= 150
+    assert source.index("lesson = tinyconv.lesson_step(__name__)") < source.index("lesson.next(")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [*STEPS, LESSON / "main.py"], ids=lambda script: script.stem)
 def test_a_step_runs(script, tmp_path):
@@ -80,7 +83,7 @@ def test_a_step_runs(script, tmp_path):
 def test_what_the_steps_print_is_what_they_say(tmp_path):
     """Numbers that the texts of steps 1 to 5 name, computed anew: the texts cannot rot."""
     first = run(STEPS[0], tmp_path)
-    assert "pool5, unit 3: poked, pixels 47 to 217; computed, 47 to 217" in first  # start -1, 16 apart twice, 171 wide
+    assert "pool5, unit 3: poked, pixels 47 to 217; computed, 47 to 217" in first  # -49 + 3 * 32, 171 wide
     assert "without jumps: 23 pixels" in first and "would see 23 pixels" in STEPS[0].read_text("utf-8")
     second = run(STEPS[1], tmp_path)
     assert "write gives it back as 99" in second and "add   gives it back as 396" in second
