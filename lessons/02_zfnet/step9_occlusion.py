@@ -27,7 +27,7 @@ SQUARE, STRIDE = 7, 2  # the paper gives neither; a quarter of the image, a thir
 # ## Covered copies go through in batches
 #
 # For every place of the square the image is copied, covered and classified; a square of 7x7 has 484 places. The
-# definition takes five lines of NumPy. One at a time, the network spends its time on calls; in a batch they share them.
+# definition takes five lines. One at a time, the network spends its time on calls; in a batch they share them.
 
 
 # %%
@@ -104,8 +104,9 @@ def draw_occlusion(model: nn.Module, lesson: Lesson) -> None:
 # between two images, over all pairs; lower is more consistent. Against it: five squares in random places. In the paper
 # eyes and noses of dogs gave 0.07 to 0.08 in layer 5 and random parts 0.107; in layer 7 no difference was left.
 #
-# Trap: most features are zero before and after, and sign(0) = sign(0) agrees. A part that changes little scores low
-# whatever it is. So print how many features change at all, and choose random places *on* the boot.
+# Two traps. Most features are zero before and after, and equal signs agree, so a part that changes little scores low:
+# hence the share that changes. And these boots all lie alike: covering the same *place* is more alike than covering
+# random ones for any network. So an untrained one is measured too; only what it lacks was learned.
 
 # %%
 PARTS = {"toe": (17, 2), "heel": (17, 18), "shaft": (3, 14)}  # top and left of the square
@@ -117,7 +118,7 @@ def part_deltas(model: nn.Module, lesson: Lesson) -> dict[str, dict[str, float]]
     boots = images[np.flatnonzero(labels == CLASSES.index("Ankle boot"))]
     rounds = 2 if lesson.smoke else 10
     results: dict[str, dict[str, float]] = {}
-    print("\npart     Delta at pool5   at relu7   features changed at pool5")
+    print("part     Delta at pool5   at relu7   features changed at pool5")
     for part in (*PARTS, "random"):
         deltas, changed = {"pool5": [], "relu7": []}, []
         for _ in range(rounds):
@@ -140,9 +141,10 @@ def part_deltas(model: nn.Module, lesson: Lesson) -> dict[str, dict[str, float]]
 # %%
 if __name__ == "__main__":
     model = lesson.load_or_train(build, lambda model: train_briefly(model, lesson.smoke), short="3 epochs, about 20 s")
-    images, labels = test_images(20)
-    compare(model, images[0], int(labels[0]))
+    compare(model, test_images(1)[0][0], int(test_images(1)[1][0]))
     draw_occlusion(model, lesson)
-    part_deltas(model, lesson)
+    for title, network in (("trained", model), ("untrained", build().eval())):
+        print(f"\n{title}")
+        part_deltas(network, lesson)
     print("\nyour own picture: tinyconv explain occlusion --image FILE   (also deconvnet, saliency, filters)")
     lesson.next("exercises.py", why="write these parts yourself; lesson 03_vgg goes deeper with 3x3 filters only")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyconv import nn
-from tinyconv.explain import Snapshot, figures, invariance, occlusion, top_activations
+from tinyconv.explain import Snapshot, figures, invariance, occlusion, receptive_field, top_activations
 
 
 def pictures(figure):
@@ -72,6 +72,10 @@ def test_evolution_marks_where_the_image_changed(rng):
     assert len(pictures(figure)) == 4
     assert [axis.get_title() for axis in figure.axes[:2]] == ["epoch 1", "epoch 2"]
     assert [len(axis.lines) for axis in figure.axes] == [0, 0, 0, 1]
+    first = nn.Sequential({"conv1": nn.Conv2d(1, 2, 3)})
+    small = pictures(figures.evolution(kept, field=receptive_field(first, "conv1", 5)))[0]
+    values = kept[0].projections[0, 0, :3, :3]  # of unit (0, 0)
+    np.testing.assert_allclose(small[:, :, 0], 0.5 + 0.5 * values / np.abs(values).max())
     with pytest.raises(ValueError, match="wanted at least one snapshot"):
         figures.evolution([])
 

@@ -16,7 +16,7 @@ from tinyconv.explain.activations import TopActivations
 from tinyconv.explain.deconvnet import deconvnet
 from tinyconv.explain.evolution import Snapshot
 from tinyconv.explain.occlusion import Occlusion
-from tinyconv.explain.receptive import receptive_field
+from tinyconv.explain.receptive import ReceptiveField, receptive_field
 from tinyconv.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -131,10 +131,11 @@ def projected_maps(
     return figure
 
 
-def evolution(snapshots: Sequence[Snapshot], title: str = "") -> Figure:
+def evolution(snapshots: Sequence[Snapshot], title: str = "", field: ReceptiveField | None = None) -> Figure:
     """Draw what each map's strongest activation looked like, epoch by epoch (fig. 4): a row per map.
 
-    A coloured bar on the left of a picture says that the strongest image was another one than the epoch before.
+    A coloured bar on the left of a picture says that the strongest image was another one than the epoch before. With
+    ``field``, that of the layer, projections are cut to it where it is smaller than the image.
     """
     if not snapshots:
         raise ValueError("evolution: wanted at least one snapshot, got none; did training reach the chosen epochs?")
@@ -144,7 +145,10 @@ def evolution(snapshots: Sequence[Snapshot], title: str = "") -> Figure:
     for column, snapshot in enumerate(snapshots):
         for row in range(count):
             axis = axes[row, column]
-            _show(axis, signed(snapshot.projections[row]))
+            picture = snapshot.projections[row]
+            if field is not None and not field.whole:
+                picture = cut(picture, _box(field, *snapshot.positions[row], picture.shape[1:]), 0.0)
+            _show(axis, signed(picture))
             if row == 0:
                 axis.set_title(f"epoch {snapshot.epoch}", fontsize=8)
             if column and snapshot.images[row] != snapshots[column - 1].images[row]:
