@@ -144,6 +144,6 @@ if __name__ == "__main__":
     model = lesson.load_or_train(build, lambda model: train_briefly(model, lesson.smoke), short=short)
     print(f"classes: {', '.join(scenes('test', 1).classes)}\n")
     compare(model, lesson)
-    alt = "a map of classes over a picture with five pieces of clothing; it names most of them at their places"
+    alt = "a map of classes over a picture with five pieces of clothing, surest where one fills the window"
     lesson.save(draw_map(model), "dense_map", alt=alt)
     lesson.next(why="where exactly is it?")

@@ -118,7 +118,9 @@ def draw(images: np.ndarray, found: dict[str, np.ndarray], boxes: np.ndarray) ->
     return fig
 
 
-def draw_merging(images: np.ndarray, boxes: np.ndarray, sure: np.ndarray, best: np.ndarray, truth: np.ndarray):
+def draw_merging(
+    images: np.ndarray, boxes: np.ndarray, sure: np.ndarray, best: np.ndarray, truth: np.ndarray
+) -> plt.Figure:
     """Draw the boxes of all places, thicker where the class is likelier, and the one they were merged to."""
     fig, axes = plt.subplots(2, 6, figsize=(12, 4.4), layout="constrained")
     for i, axis in enumerate(axes.flat):
@@ -139,8 +141,7 @@ def add(axis: plt.Axes, box: np.ndarray, colour: str, width: float = 1.5) -> Non
 
 # %%
 if __name__ == "__main__":
-    short = "5 epochs, about a minute"
-    classifier = lesson.load_or_train(build, lambda model: train_briefly(model, lesson.smoke), short=short)
+    classifier = lesson.load_or_train(build, lambda net: train_briefly(net, lesson.smoke), short="5 epochs, a minute")
     networks = {kind: train(classifier, kind, lesson) for kind in ("scr", "pcr")}
     fig = draw(*compare(networks, lesson))
     lesson.save(fig, "boxes", alt="twelve scenes: true boxes white, those of SCR orange, of PCR light blue")
