@@ -71,7 +71,7 @@ def open_model(options: argparse.Namespace) -> Opened:
         A file cannot be read, or does not fit.
     """
     from tinyconv import load, weights
-    from tinyconv.data import from_description
+    from tinyconv.data import from_description, store
 
     if options.weights is None:
         options.weights = str(lesson_checkpoint(options.model))
@@ -79,6 +79,8 @@ def open_model(options: argparse.Namespace) -> Opened:
     if trunk is not None:
         return trunk
     path = Path(options.weights)
+    if options.weights in store.TABLE and not path.exists():
+        path = store.stored(options.weights)
     ours = path.is_file() and weights.is_checkpoint(path)
     if ours or options.model is None:
         if not ours and path.suffix in _FOREIGN and path.is_file():

@@ -41,15 +41,19 @@ def read_idx(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"read_idx: there is no file {path}")
-    raw = path.read_bytes()
+    return parse_idx("read_idx", path, path.read_bytes())
+
+
+def parse_idx(who: str, path: str | Path, raw: bytes) -> np.ndarray:
+    """Return the array in the content of an IDX file; ``who`` and ``path`` are for errors."""
     if raw[:2] == b"\x1f\x8b":
         try:
             raw = gzip.decompress(raw)
         except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"read_idx: {path} is a damaged gzip file ({error}); fetch it again") from error
+            raise ValueError(f"{who}: {path} is a damaged gzip file ({error}); fetch it again") from error
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _TYPES or raw[3] == 0:
         raise ValueError(
-            f"read_idx: {path} must begin with an IDX magic number (00 00, a type, the rank), "
+            f"{who}: {path} must begin with an IDX magic number (00 00, a type, the rank), "
             f"got {raw[:4].hex(' ') or 'an empty file'}; is it an MNIST file?"
         )
     dtype, rank = np.dtype(_TYPES[raw[2]]), raw[3]
@@ -59,7 +63,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     if len(sizes) < rank or len(raw) != wanted:
         state = "truncated" if len(raw) < wanted or len(sizes) < rank else "too long"
         raise ValueError(
-            f"read_idx: {path} is {state}: its header wants {wanted:,} bytes, got {len(raw):,}; fetch it again"
+            f"{who}: {path} is {state}: its header wants {wanted:,} bytes, got {len(raw):,}; fetch it again"
         )
     return np.frombuffer(raw, dtype, offset=start).reshape(sizes).astype(dtype.newbyteorder("="))
 

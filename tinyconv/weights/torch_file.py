@@ -31,6 +31,7 @@ _STATES = ("state_dict", "model_state_dict", "model")
 TABLE: Table = {
     **storage.KINDS,
     ("collections", "OrderedDict"): ordered,
+    ("torch._utils", "_rebuild_tensor"): storage.rebuild_tensor,  # files of PyTorch 0.3 and before
     ("torch._utils", "_rebuild_tensor_v2"): storage.rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): storage.rebuild_parameter,
 }
