@@ -7,8 +7,8 @@
 # eighth of the filters; it learns to tell ten kinds of clothes apart that lie somewhere on a coloured ground
 # (`tinyconv.data.Scenes`: 64x64 pixels, one object of 24 to 44). As in the paper: windows of the training size out of
 # images whose shorter side is drawn anew each time (64 to 96), mirrored half of the time, dropout, a rate that drops
-# in steps. Not as in the paper: initial weights after He et al. instead of a first net to copy from; and Adam, since
-# SGD with momentum took several times as many epochs to leave its start.
+# in steps. Not as in the paper: initial weights after He et al.; and Adam, which got further than SGD with momentum in
+# as many epochs.
 
 # %%
 import sys
@@ -103,7 +103,7 @@ def train_briefly(model: Module, smoke: bool) -> None:
 
 # %% [markdown]
 # The loss stays near ln 10 for the first epoch or two: eleven layers have to agree on what to pass on before any of
-# them can improve. The test images are not jittered, so they may be easier than the training images.
+# them can improve. The test images are not jittered and lose no unit to dropout, so they are easier.
 
 # %%
 if __name__ == "__main__":

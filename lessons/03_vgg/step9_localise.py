@@ -118,18 +118,16 @@ def draw(images: np.ndarray, found: dict[str, np.ndarray], boxes: np.ndarray) ->
     return fig
 
 
-def draw_merging(
-    images: np.ndarray, boxes: np.ndarray, sure: np.ndarray, best: np.ndarray, truth: np.ndarray
-) -> plt.Figure:
+def draw_merging(images: np.ndarray, boxes: np.ndarray, sure: np.ndarray, *found: np.ndarray) -> plt.Figure:
     """Draw the boxes of all places, thicker where the class is likelier, and the one they were merged to."""
     fig, axes = plt.subplots(2, 6, figsize=(12, 4.4), layout="constrained")
     for i, axis in enumerate(axes.flat):
         axis.imshow(images[i].transpose(1, 2, 0), extent=(0, 96, 96, 0))
         for place in range(boxes.shape[1]):
             add(axis, boxes[i, place], "C9", 0.4 + 1.6 * sure[i, place])
-        add(axis, truth[i], "white", 2)
-        add(axis, best[i], "C1", 2)
-        axis.set_title(f"IoU {paired_iou(best[i], truth[i]):.2f}", fontsize=8)
+        for box, colour in zip(found, ("C1", "white"), strict=True):  # merged, true
+            add(axis, box[i], colour, 2)
+        axis.set_title(f"IoU {paired_iou(found[0][i], found[1][i]):.2f}", fontsize=8)
     return fig
 
 
@@ -146,7 +144,5 @@ if __name__ == "__main__":
     fig = draw(*compare(networks, lesson))
     lesson.save(fig, "boxes", alt="twelve scenes: true boxes white, those of SCR orange, of PCR light blue")
     fig = draw_merging(*merged(networks["scr"], classifier, lesson))
-    lesson.save(
-        fig, "merging", alt="boxes of four places in light blue, merged to the orange one; the true one is white"
-    )
+    lesson.save(fig, "merging", alt="boxes of four places (light blue), merged (orange), and the true one (white)")
     lesson.next("exercises.py", why="write these parts yourself; lesson 04_googlenet builds wide instead of deep")

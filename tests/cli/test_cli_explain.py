@@ -61,9 +61,10 @@ def test_deconvnet_of_one_map_and_a_file_of_ones_own(here, capsys):
 
 def test_occlusion_says_what_the_worst_square_does(here, capsys):
     arguments = ["--image", "photo.png", "--weights", "net.npz", "--size", "10", "--stride", "6", "--class", "thing 3"]
+    arguments += ["--value", "-0.5"]
     assert main(["explain", "occlusion", *arguments]) == 0
     out = capsys.readouterr().out
-    found = occlusion(*prepared(), 3, size=10, stride=6)
+    found = occlusion(*prepared(), 3, size=10, stride=6, value=-0.5)
     assert f"thing 3: {found.whole_probability:.1%}; at worst {found.probability.min():.1%}" in out
     assert "16 squares of 10 x 10 pixels" in out
     assert figure(out, "tinyconv-output/explain/occlusion-photo.png")

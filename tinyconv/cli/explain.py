@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="target", metavar="CLASS", help="name or number (the most probable one)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="occlusion: side of the square (a quarter)")
     parser.add_argument("--stride", type=int, metavar="PIXELS", help="occlusion: between squares (a third of it)")
+    parser.add_argument("--value", type=float, default=0.0, metavar="X", help="occlusion: what covers (0: mean grey)")
     parser.add_argument("--out", metavar="FILE", help="the figure, a PNG (./tinyconv-output/explain/...)")
 
 
@@ -89,9 +90,8 @@ def _occlusion(options: argparse.Namespace, opened: models.Opened, image: Any) -
     from tinyconv.explain import figures, occlusion
 
     _needs_classes(options, opened)
-    found = occlusion(
-        opened.model, image, _target(options, opened), size=options.size, stride=options.stride, layer=options.layer
-    )
+    square = {"size": options.size, "stride": options.stride, "value": options.value}
+    found = occlusion(opened.model, image, _target(options, opened), layer=options.layer, **square)
     y, x = found.lowest
     name = _name(opened, found.target)
     print(f"{name}: {found.whole_probability:.1%}; at worst {found.probability.min():.1%}, square at {x:.0f}, {y:.0f}")
