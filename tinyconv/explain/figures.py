@@ -147,7 +147,8 @@ def evolution(snapshots: Sequence[Snapshot], title: str = "", field: ReceptiveFi
             axis = axes[row, column]
             picture = snapshot.projections[row]
             if field is not None and not field.whole:
-                picture = cut(picture, _box(field, *snapshot.positions[row], picture.shape[1:]), 0.0)
+                unit = snapshot.positions[row]
+                picture = cut(picture, _box(field, unit[0], unit[1], picture.shape[1:]), 0.0)
             _show(axis, signed(picture))
             if row == 0:
                 axis.set_title(f"epoch {snapshot.epoch}", fontsize=8)
