@@ -196,6 +196,20 @@ def test_single_objects_for_classification_and_localisation():
         np.testing.assert_array_equal(batch.images.numpy(), images[:5] * (1 if transform is None else 2))
 
 
+def test_scenes_of_several_objects_go_through_a_loader():
+    scenes = Scenes(5, size=32)
+
+    def collate(items):
+        return np.stack([image for image, _ in items]), [scene for _, scene in items]
+
+    loader = DataLoader(scenes, 2, shuffle=True, collate_fn=collate)
+    seen = [(batch.indices, batch) for batch in loader]
+    assert sorted(np.concatenate([indices for indices, _ in seen])) == list(range(5))
+    for indices, (images, found) in seen:
+        for index, image, scene in zip(indices, images.numpy(), found, strict=True):
+            assert same(scene, scenes[int(index)]) and np.array_equal(image, scene.image)
+
+
 def test_index_and_iteration():
     scenes = Scenes(3)
     assert same(scenes[-1], scenes[2]) and len(scenes) == 3 and len(list(scenes)) == 3

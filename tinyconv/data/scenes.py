@@ -206,6 +206,14 @@ class Scenes:
         )
         return Scene(image, boxes, labels, attributes, relations(boxes))
 
+    def sample(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, Scene]:
+        """Return (image, scene) for a ``DataLoader``, whose ``collate_fn`` makes a batch of scenes (nothing is drawn).
+
+        Such as ``lambda items: (np.stack([image for image, _ in items]), [scene for _, scene in items])``.
+        """
+        scene = self[i]
+        return scene.image, scene
+
     # --------------------------------------------------------------------------------------------- one object per scene
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw all scenes, which must have one object each.
