@@ -124,11 +124,11 @@ for name, losses in curves.items():
     print(f"{name:26s} {len(losses)} steps, mean loss of the last 20 {np.mean(losses[-20:]):.3f} (ln 10 = 2.303)")
 
 # %% [markdown]
-# Both networks sit on a plateau first, the deeper one longer. With A's layers D leaves it at once: the copied layers
-# already pass on what matters, and nobody has to wait for anybody. But copying alone is not what does it: with s = 0.01
-# the nine new layers in between let nothing through, and D does not move at all. (With the paper's s = 0.1, at this
-# width, it moved in two of our four tries.) He's weights need no other network, only patience (`claims.py` goes on for
-# 400 steps); hence nobody copies from A any more, and lesson 05 goes on from here.
+# Both networks sit on a plateau first, the deeper one longer. With A's layers D leaves it after some thirty steps: the
+# copied ones already pass on what matters. But copying alone does not do it: with s = 0.01 the nine new layers in
+# between let nothing through, and D does not move at all. (With the paper's s = 0.1, at this width, it moved in two of
+# our four tries.) He's weights alone need more patience (`claims.py` goes on for 400 steps of twice the batch), but no
+# other network; hence nobody copies from A any more, and lesson 05 goes on from here.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.7), layout="constrained")
