@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FRAME = 1.0  # white
+_FRAMES = [f"C{i}" for i in (0, 1, 2, 3, 4, 5, 6, 8, 9)]  # of fields; C7 is the grey of projections
 
 
 def first_filters(model: Any, layer: str | None = None, columns: int = 8) -> Figure:
@@ -126,7 +127,7 @@ def projected_maps(
         top, left, bottom, right = boxes[i]
         for panel in (axes[0], axis):
             corner = (left - 0.5, top - 0.5)
-            panel.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=f"C{i % 10}", lw=1.2))
+            panel.add_patch(Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=_FRAMES[i % 9], lw=1.2))
     figure.suptitle(f"{layer}: what its strongest maps responded to, and where they look", fontsize=10)
     return figure
 
