@@ -3,8 +3,8 @@
 Each is measured with several seeds: the seed gives the images, the initial weights, the order and the dropout. Results
 go to ``results.json`` after every seed; a later call measures what is missing. The set-ups were fixed before measuring,
 except for the images of "init'", "from A" and "LRN": on the shapes of "init" not even good initial weights went far in
-400 steps, nor did either network of "LRN" in 600, so digits and clothes followed; and "signal" and "from A'", which were
-added when "from A" had come out otherwise. What does not come out as in the paper is reported so.
+400 steps, nor did either network of "LRN" in 600, so digits and clothes followed. "signal" and "from A'" were added
+when "from A" had come out otherwise. What does not come out as in the paper is reported so.
 """
 
 from __future__ import annotations

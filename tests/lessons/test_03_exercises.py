@@ -101,7 +101,7 @@ def test_every_claim_is_checked(claims):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["X7", "LRN", "init'", "from A", "boxes"])
+@pytest.mark.parametrize("name", ["X7", "LRN", "init'", "from A", "from A'", "boxes"])
 def test_a_claim_can_be_measured(claims, name):
     """A few steps: the programs still run, and their verdicts read what they write."""
     measure, verdict = claims.CLAIMS[name]
