@@ -26,6 +26,7 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=lambda: {"momentum": 0.9, "weight_decay": 5e-4})
     arguments: dict[str, Any] = field(default_factory=dict)
     paper_lr: float | None = None  # at the paper's scale, if it is another
+    hook: Callable[[Any], Callable[..., Any]] | None = None  # (model) -> what the optimizer calls after each step
 
 
 RECIPES = {
@@ -33,6 +34,8 @@ RECIPES = {
     "alexnet": Recipe(batch_size=64, epochs=8, lr=0.05, optimizer=optim.AlexNetSGD, paper_lr=0.01),
     "resnet": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
     "resnet_cifar": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
+    "vgg": Recipe(batch_size=64, epochs=8, lr=0.001, optimizer=optim.Adam, options={}, paper_lr=1e-4),
+    "zfnet": Recipe(batch_size=64, epochs=8, lr=0.03, paper_lr=0.01, hook=optim.renormalise_filters),
     "rir": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)

@@ -77,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
     test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
     lr = options.lr or (recipe.paper_lr if options.scale == "paper" and recipe.paper_lr else recipe.lr)
     optimizer = recipe.optimizer(list(model.parameters()), lr=lr, **recipe.options)
+    if recipe.hook is not None:
+        optimizer.register_step_post_hook(recipe.hook(model))
     schedule = optim.MultiStepLR(optimizer, [math.ceil(0.75 * epochs)])  # a tenth of the rate for the last quarter
 
     # A smoke run has a folder of its own, so as not to put its second of training in the place of a trained model.
