@@ -115,6 +115,35 @@ def test_in_place_and_by_index():
     np.testing.assert_array_equal(x.clone().T.to("cpu").numpy(), [[8, 1], [7, 1], [7, 1]])
 
 
+def _shifted(x):
+    x[1:] = x[:-1]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        _shifted,
+        lambda x: x[:-1].copy_(x[1:]),
+        lambda x: x.copy_(x[::-1]),
+        lambda x: x.add_(x[::-1]),
+        lambda x: x.add_(x[0]),
+        lambda x: x[2:].mul_(x[:-2]),
+        lambda x: x[0].copy_(x[1]),
+        lambda x: x.mul_(x),
+        lambda x: x.copy_(x.reshape(3, 5, 2).permute(2, 0, 1).reshape(6, 5)),
+        lambda x: x[:, 1:].sub_(x[:, :-1]),
+    ],
+)
+def test_views_of_one_memory_in_place(write):
+    """The value is what it was before the write, as with NumPy: a thread may not read what another has written."""
+    found = []
+    for device in ("cpu", "cuda"):
+        x = tc.arange(30).float().reshape(6, 5).to(device)
+        write(x)
+        found.append(x.tolist())
+    assert found[0] == found[1]
+
+
 def test_a_model_moves_trains_and_is_saved(tmp_path, rng):
     from tinyconv import nn, optim
 

@@ -12,7 +12,7 @@ from numba import from_dtype, uint32
 from tinyconv_kernels import scalar
 from tinyconv_kernels.cuda import launch, memory
 from tinyconv_kernels.cuda._cuda import cuda, device
-from tinyconv_kernels.cuda._strided import is_array, joined, number, place, steps_in
+from tinyconv_kernels.cuda._strided import is_array, joined, number, overlapping, place, steps_in
 
 
 def _run(name, operands, out, compute=None):
@@ -20,7 +20,8 @@ def _run(name, operands, out, compute=None):
     if out.size == 0:
         return
     compute = out.dtype if compute is None else np.dtype(compute)
-    sizes, steps = joined(out.shape, *(steps_in(a, out.shape) for a in operands), out.steps)
+    operands, steps = _readable(operands, out)
+    sizes, steps = joined(out.shape, *steps, out.steps)
     kinds = tuple(map(is_array, operands))
     kernel = _kernel(name, compute, kinds, len(sizes))
     values = []
@@ -30,6 +31,15 @@ def _run(name, operands, out, compute=None):
         else:
             values += [number(operand, compute), 0, step]
     launch.each(kernel, out.size, *values, memory.flat(out), out.offset, steps[-1], sizes, out.size)
+
+
+def _readable(operands, out):
+    """Return the operands and their steps; a copy of one that another thread might overwrite first (x[1:] = x[:-1])."""
+    steps = [steps_in(a, out.shape) for a in operands]
+    if any(is_array(a) and overlapping(a, s, out) for a, s in zip(operands, steps, strict=True)):
+        operands = [a.copy() if is_array(a) and a.block is out.block else a for a in operands]
+        steps = [steps_in(a, out.shape) for a in operands]
+    return operands, steps
 
 
 @functools.cache
