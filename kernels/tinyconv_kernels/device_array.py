@@ -158,7 +158,7 @@ class DeviceArray:
 
     def __getitem__(self, key: Any) -> DeviceArray:
         """Return a view: integers, slices, None and ... only (NumPy's rules)."""
-        parts = list(key) if isinstance(key, tuple) else [key]
+        parts = _parts(key)
         used = sum(part is not None and part is not Ellipsis for part in parts)
         if used > self.ndim:
             raise IndexError(f"too many indices for array: array is {self.ndim}-dimensional, but {used} were indexed")
@@ -206,13 +206,34 @@ class DeviceArray:
     def __setitem__(self, key: Any, value: Any) -> None:
         from tinyconv_kernels.cuda import elementwise, memory
 
-        target = self[key]
         if isinstance(value, np.ndarray):
             value = memory.to_device(np.ascontiguousarray(value.astype(self.dtype)))
+        if any(isinstance(part, (np.ndarray, list, bool, np.bool_)) for part in _parts(key)):
+            return self._write_at(np.arange(self.size).reshape(self.shape)[key], value)
+        target = self[key]
         if isinstance(value, DeviceArray):
             elementwise.copy(value.broadcast_to(target.shape), target)
         else:
             elementwise.fill(target, value)
+
+    def _write_at(self, positions: np.ndarray, value: Any) -> None:
+        """Write to elements by their numbers; of several values for one element, the last (NumPy's rule).
+
+        Every element is read and written, and 9 bytes for each go to the device: for many values, and not inside of a
+        loop. A thread for each value would be a race where two of them name one element.
+        """
+        from tinyconv_kernels.cuda import elementwise, index, memory
+
+        last = np.full(self.size, -1)
+        last[positions.reshape(-1)] = np.arange(positions.size)  # NumPy lets the last one win
+        written = memory.to_device((last >= 0).reshape(self.shape))
+        if isinstance(value, DeviceArray):
+            values = value.broadcast_to(positions.shape).astype(self.dtype).reshape(-1)
+            if not positions.size:
+                return
+            value = memory.empty(self.shape, self.dtype)
+            index.gather(values, memory.to_device(np.maximum(last, 0)), value.reshape(-1))
+        elementwise.where(written, value, self, self)
 
     # ------------------------------------------------------------------------------------- the host may not touch it
     def _refuse(self, *_: Any, **__: Any) -> Any:
@@ -222,6 +243,10 @@ class DeviceArray:
         )
 
     __array__ = __float__ = __int__ = __bool__ = __index__ = __iter__ = tolist = item = _refuse
+
+
+def _parts(key: Any) -> list[Any]:
+    return list(key) if isinstance(key, tuple) else [key]
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:
