@@ -8,110 +8,18 @@ two starts. What does not come out as in the paper is reported so.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import platform
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 import tinyconv
-from tinyconv import nn, optim
-from tinyconv.data import ArrayDataset, DataLoader, shapes10
-from tinyconv.nn import functional as F
-from tinyconv.random import training_step
+from tinyconv import nn
+from tinyconv.claims import Runs, main, mean
+from tinyconv.claims_training import ACTIVATIONS, images, initialise, judge, network, train
+from tinyconv.data import ArrayDataset
 
-RESULTS = Path(__file__).with_name("results.json")
-BATCH, EVERY = 32, 20
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 RATES = (0.001, 0.003, 0.01, 0.03)
-
-# ------------------------------------------------------------------------------------------------ networks and training
-
-
-def network(
-    widths: list[int],
-    *,
-    kernel: int = 5,
-    pooled: list[bool] | None = None,
-    activation: str = "relu",
-    pool: tuple[int, int, int] = (2, 2, 0),
-    lrn: bool = False,
-    hidden: list[int] | None = None,
-    dropout: float = 0.0,
-) -> nn.Sequential:
-    """Return convolutions with an activation and, where ``pooled``, a max pool each, then fully connected layers to 10.
-
-    ``pool`` is (size, stride, padding). ``lrn`` normalises after the first two activations, with the paper's constants.
-    """
-    layers: list[nn.Module] = []
-    channels, side = 3, 24
-    for i, width in enumerate(widths):
-        layers += [nn.Conv2d(channels, width, kernel, padding=kernel // 2), ACTIVATIONS[activation]()]
-        if lrn and i < 2:
-            layers.append(nn.LocalResponseNorm(5, 1e-4, 0.75, 2.0, alpha_over_size=False))
-        if pooled is None or pooled[i]:
-            layers.append(nn.MaxPool2d(pool[0], pool[1], pool[2]))
-            side = (side + 2 * pool[2] - pool[0]) // pool[1] + 1
-        channels = width
-    layers.append(nn.Flatten())
-    inputs = channels * side * side
-    for units in hidden or []:
-        layers += [nn.Linear(inputs, units), ACTIVATIONS[activation](), nn.Dropout(dropout)]
-        inputs = units
-    return nn.Sequential(*layers, nn.Linear(inputs, 10))
-
-
-def initialise(model: nn.Module, how: str) -> None:
-    """Set the weights: "gaussian" (std .01 in the first layer, .03 after), "he" or "xavier"; biases 0."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    for i, weight in enumerate(weights):
-        if how == "gaussian":
-            nn.init.normal_(weight, 0.0, 0.01 if i == 0 else 0.03)
-        elif how == "he":
-            nn.init.kaiming_normal_(weight, nonlinearity="relu")
-        else:
-            nn.init.xavier_normal_(weight)
-    for bias in (p for p in model.parameters() if p.ndim == 1):
-        nn.init.zeros_(bias)
-
-
-def images(n: int, sigma: float, seed: int, scale: float = 1.0) -> ArrayDataset:
-    """Return n images of Shapes10, their values (centred, within about -.5 to .5) times ``scale``."""
-    drawn = shapes10(n, sigma=sigma, seed=seed)
-    return ArrayDataset(drawn.images * np.float32(scale), drawn.labels)
-
-
-def judge(model: nn.Module, dataset: ArrayDataset) -> tuple[float, float]:
-    """Return error and mean loss."""
-    with np.errstate(all="ignore"):  # a rate that is too high blows the weights up; its error says so
-        found = tinyconv.evaluate(model, DataLoader(dataset, 500))
-    return 1 - found["accuracy"], found["loss"]
-
-
-def train(
-    model: nn.Module, dataset: ArrayDataset, steps: int, lr: float, weight_decay: float = 0.0, seed: int = 0
-) -> Iterator[int]:
-    """Train by SGD with momentum 0.9 and batches of 32; yield the step's number after every 20th step."""
-    optimizer = optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=weight_decay)
-    loader, step = DataLoader(dataset, BATCH, shuffle=True, drop_last=True, seed=seed), 0
-    model.train()
-    while step < steps:
-        for batch in loader:
-            with np.errstate(all="ignore"), training_step(step, batch.indices):
-                optimizer.zero_grad()
-                F.cross_entropy(model(batch.images), batch.labels).backward()
-                optimizer.step()
-            step += 1
-            if step % EVERY == 0:
-                yield step
-            if step == steps:
-                return
 
 
 def steps_to(
@@ -215,17 +123,10 @@ def measure_x6(seed: int, steps: int = 600) -> dict[str, Any]:
 
 # ------------------------------------------------------------------------------------------------------------- verdicts
 
-Runs = list[dict[str, Any]]
-
 
 def best(by_rate: dict[str, Any], never: float = np.inf) -> float:
     """Return the fewest steps over the learning rates."""
     return min(never if run["steps"] is None else run["steps"] for run in by_rate.values())
-
-
-def mean(runs: Runs, variant: str, what: str) -> float:
-    """Return the mean over the seeds."""
-    return float(np.mean([run[variant][what] for run in runs]))
 
 
 def _steps(values: list[float]) -> str:
@@ -292,55 +193,6 @@ CLAIMS: dict[str, tuple[Callable[[int], dict[str, Any]], Callable[[Runs], tuple[
     "X5": (measure_x5, verdict_x5),
 }
 
-# ---------------------------------------------------------------------------------------------------------- the program
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return what was measured so far."""
-    return json.loads(path.read_text("utf-8")) if path.exists() else {"lesson": "01_alexnet", "claims": {}}
-
-
-def run(names: list[str], seeds: int, path: Path) -> None:
-    """Measure what is missing, print it, and write it after every seed."""
-    for name in names:
-        measure, verdict = CLAIMS[name]
-        for seed in range(seeds):
-            results = read(path)
-            entry = results["claims"].setdefault(
-                name, {"set_up": measure.__doc__, "asserted": verdict.__doc__, "runs": {}}
-            )
-            if str(seed) in entry["runs"]:
-                continue
-            start = time.perf_counter()
-            entry["runs"][str(seed)] = measure(seed)
-            entry["date"] = datetime.date.today().isoformat()
-            entry["versions"] = {
-                "tinyconv": tinyconv.__version__,
-                "numpy": np.__version__,
-                "numba": numba.__version__,
-                "python": platform.python_version(),
-            }
-            entry["holds"], entry["measured"] = verdict(list(entry["runs"].values()))
-            path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-            print(f"{name}, seed {seed}, {time.perf_counter() - start:.0f} s: {entry['measured']}", flush=True)
-        results = read(path)
-        entry = results["claims"][name]
-        entry["asserted"], (entry["holds"], entry["measured"]) = verdict.__doc__, verdict(list(entry["runs"].values()))
-        path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-        print(
-            f"{name}: {'not asserted' if entry['holds'] is None else 'holds' if entry['holds'] else 'DOES NOT HOLD'}\n"
-        )
-
-
-def main() -> None:
-    """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="0 to N - 1 (3)")
-    parser.add_argument("--claim", action="append", choices=list(CLAIMS), help="only this one; may be repeated")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="JSON file to write and to go on from")
-    arguments = parser.parse_args()
-    run(arguments.claim or list(CLAIMS), arguments.seeds, arguments.out)
-
 
 if __name__ == "__main__":
-    main()
+    main(CLAIMS, __file__, __doc__)

@@ -6,9 +6,11 @@ from typing import Any
 from tinyconv.models.alexnet import AlexNet, alexnet
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
+from tinyconv.models.vgg import VGG, vgg
+from tinyconv.models.zfnet import ZFNet, zfnet
 from tinyconv.nn import Module
 
-_BUILDERS: dict[str, Callable[..., Module]] = {"alexnet": alexnet, "lenet5": lenet5}
+_BUILDERS: dict[str, Callable[..., Module]] = {"alexnet": alexnet, "lenet5": lenet5, "vgg": vgg, "zfnet": zfnet}
 
 
 def names() -> list[str]:

@@ -13,8 +13,7 @@ import numpy as np
 
 from tinyconv import errors, nn
 from tinyconv.models.registry import describe
-from tinyconv.nn import init
-from tinyconv_kernels.geometry import output_size
+from tinyconv.models.stack import Stack, check_scale, gaussian_, he_, wide
 
 
 class Plan(NamedTuple):
@@ -85,70 +84,28 @@ def alexnet(
     """
     name = "alexnet"
     errors.check_choice(name, "variant", variant, ("paper", "ungrouped", "torchvision"))
-    errors.check_choice(name, "scale", scale, ("paper", "lesson"))
-    if not width > 0:
-        raise ValueError(f"{name}: width must be positive, got {width}")
+    check_scale(name, scale, width)
     modern = variant == "torchvision"
     plan = PLANS["modern" if modern and scale == "paper" else scale]
     size = plan.image_size.get(in_channels, plan.image_size[0]) if image_size is None else image_size
-    groups = GROUPS if variant == "paper" else (1,) * 5
-    where = {"device": device, "dtype": dtype}
-    layers: dict[str, nn.Module] = {}
-    channels, side = in_channels, size
+    stack = Stack(name, in_channels, size, scale, {"device": device, "dtype": dtype})
     for number, (filters, kernel, stride, padding) in enumerate(plan.convolutions, 1):
-        out, share = _wide(filters, width), groups[number - 1]
-        layers[f"conv{number}"] = nn.Conv2d(channels, out, kernel, stride, padding, groups=share, **where)
-        layers[f"relu{number}"] = nn.ReLU()
-        channels, side = out, _shrink(side, kernel, stride, padding)
+        groups = GROUPS[number - 1] if variant == "paper" else 1
+        stack.conv(number, wide(filters, width), kernel, stride, padding, groups)
         if number in NORMALISED and not modern:
-            layers[f"norm{number}"] = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0, alpha_over_size=False)
+            stack.norm(number)
         if number in POOLED:
-            layers[f"pool{number}"] = nn.MaxPool2d(*POOL)
-            side = _shrink(side, *POOL, 0)
-    if side < 1:
-        advice = "" if scale == "lesson" else '; scale="lesson" is for small images'
-        raise ValueError(f"{name}: image_size={size} is too small, no pixel is left after pool5{advice}")
-    if modern and scale == "paper":
-        layers["avgpool"] = nn.AdaptiveAvgPool2d(6)
-        side = 6
-    hidden = _wide(plan.hidden, width)
-    layers["flatten"] = nn.Flatten()
-    for number, units in ((6, channels * side * side), (7, hidden)):
-        drop = nn.Dropout(0.5, inverted=modern)
-        block = {f"fc{number}": nn.Linear(units, hidden, **where), f"relu{number}": nn.ReLU()}
-        layers |= {f"dropout{number}": drop, **block} if modern else {**block, f"dropout{number}": drop}
-    layers["fc8"] = nn.Linear(hidden, num_classes, **where)
-    model = AlexNet(layers)
+            stack.pool(number, *POOL)
+    if modern and scale == "paper" and stack.side:
+        stack.layers["avgpool"] = nn.AdaptiveAvgPool2d(6)
+        stack.side = 6
+    stack.classifier(wide(plan.hidden, width), num_classes, inverted=modern, dropout_first=modern)
+    model = AlexNet(stack.layers)
     if scale == "lesson":
-        _he(model)
+        he_(model)
     elif not modern:
-        _paper(model)
+        gaussian_(model, 0.01, BIAS_ONE)
     return describe(
         model, name, (in_channels, size, size), num_classes=num_classes, variant=variant, in_channels=in_channels,
         image_size=size, scale=scale, width=width, dtype=np.dtype(dtype).name,
     )  # fmt: skip
-
-
-def _wide(units: int, width: float) -> int:
-    return max(2, 2 * round(units * width / 2))
-
-
-def _shrink(side: int, kernel: int, stride: int, padding: int) -> int:
-    """Return the side of the output, 0 once the window no longer fits."""
-    return output_size(side, kernel, stride, padding, 1, False) if side + 2 * padding >= kernel else 0
-
-
-def _paper(model: AlexNet) -> None:
-    """Weights N(0, 0.01^2), biases 1 where the paper says so and 0 elsewhere (sec. 5)."""
-    for name, layer in model.named_children():
-        if name.startswith(("conv", "fc")):
-            init.normal_(layer.weight, std=0.01)
-            init.constant_(layer.bias, 1.0 if name in BIAS_ONE else 0.0)
-
-
-def _he(model: AlexNet) -> None:
-    """Weights N(0, 2 / fan_in), half that variance in fc8, which no ReLU follows; biases 0."""
-    for name, layer in model.named_children():
-        if name.startswith(("conv", "fc")):
-            init.kaiming_normal_(layer.weight, nonlinearity="linear" if name == "fc8" else "relu")
-            init.zeros_(layer.bias)
