@@ -1,0 +1,16 @@
+"""``make gpu-check`` knows how to build every model that there is: on a machine with a GPU it would be too late."""
+
+from __future__ import annotations
+
+import pytest
+
+import tinyconv
+from gpu_check import steps
+
+
+@pytest.mark.parametrize("name", tinyconv.models.names())
+def test_every_model_has_arguments(name):
+    for found in filter(None, (steps.chosen(name, simulated) for simulated in (False, True))):
+        assert tinyconv.summary(tinyconv.models.build(name, **found, device="meta")).total_macs
+    if name in steps.LARGE:
+        tinyconv.models.build(name, **steps.LARGE[name], device="meta")
