@@ -90,6 +90,29 @@ def test_what_is_asked_of_the_device():
     tc.cuda.empty_cache()
 
 
+def test_what_is_missing_for_a_gpu(memory, monkeypatch):
+    """``numba.cuda.is_available()`` is False for lack of a GPU as for lack of a compiler."""
+    from types import SimpleNamespace
+
+    def fail():
+        raise RuntimeError("no libnvrtc.so")
+
+    def machine(driver, nvvm, nvrtc):
+        monkeypatch.setattr(memory, "SIMULATED", False)
+        drivers = SimpleNamespace(driver=SimpleNamespace(is_available=driver))
+        found = SimpleNamespace(get_lowest_supported_cc=nvrtc)
+        parts = SimpleNamespace(driver=drivers, nvvm=SimpleNamespace(is_available=lambda: nvvm), nvrtc=found)
+        monkeypatch.setattr(memory, "cuda", SimpleNamespace(cudadrv=parts))
+        return memory.why_not()
+
+    assert machine(True, True, lambda: (7, 5)) == ""
+    assert machine(False, True, fail) == "no NVIDIA GPU with a driver was found"
+    both = machine(True, False, fail)
+    assert both.startswith("there is a GPU, but not NVIDIA's libnvvm and libnvrtc, which") and "tinyconv[cuda13]" in both
+    assert "NVIDIA's libnvrtc, which" in machine(True, True, fail) and "LD_LIBRARY_PATH=DIR/nvidia/cu13/lib" in both
+    assert "NVIDIA's libnvvm, which" in machine(True, False, lambda: (7, 5))
+
+
 def test_numpy_may_not_share():
     x = tc.ones(2, device="cuda")
     for share in (lambda: x.numpy(), lambda: np.asarray(x)):

@@ -5,6 +5,7 @@ the same sizes over and over, so a freed block is kept and handed out again: all
 wrote to it before has finished before the next kernel begins.
 """
 
+import os
 import weakref
 from collections import defaultdict
 
@@ -82,9 +83,34 @@ def why_not():
     if SIMULATED:
         return ""
     try:
-        return "" if cuda.is_available() else "no NVIDIA GPU with a driver was found"
+        if not cuda.cudadrv.driver.driver.is_available:
+            return "no NVIDIA GPU with a driver was found"
+        missing = _missing()
     except Exception as problem:  # whatever a broken driver raises
         return f"the driver does not answer ({problem})"
+    if not missing:
+        return ""
+    return (
+        f"there is a GPU, but not NVIDIA's {' and '.join(missing)}, which its kernels are compiled with: pip install "
+        '"tinyconv[cuda13]"; after pip install --target DIR, LD_LIBRARY_PATH=DIR/nvidia/cu13/lib before Python starts'
+    )
+
+
+def _missing():
+    """Return the libraries that Numba compiles with and does not find. ``cuda.is_available()`` says only that it fails."""
+    found = [] if cuda.cudadrv.nvvm.is_available() else ["libnvvm"]
+    ask = getattr(getattr(cuda.cudadrv, "nvrtc", None), "get_lowest_supported_cc", None)  # numba-cuda's
+    try:
+        if ask is not None:
+            ask()
+    except Exception:  # a class of its loader's, another in each version
+        found.append("libnvrtc")
+    return found
+
+
+def package():
+    """Return (who made this numba.cuda, its folder)."""
+    return getattr(cuda, "implementation", "built into numba"), os.path.dirname(cuda.__file__)
 
 
 def available():
