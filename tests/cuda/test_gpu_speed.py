@@ -1,0 +1,40 @@
+"""The part of ``make gpu-check`` that times: no GPU is here, but every call is made, with launches that do nothing."""
+
+from __future__ import annotations
+
+import pytest
+from compiling import architecture, why_not
+
+import tinyconv
+from gpu_check import speed, work
+from gpu_check.report import Report
+
+pytestmark = pytest.mark.cuda_compile
+
+
+def test_everything_that_is_timed_runs(monkeypatch, capsys):
+    if reason := why_not():
+        pytest.skip(reason)
+    from recording import recording
+
+    monkeypatch.setattr(speed, "BATCH", 1)
+    monkeypatch.setattr(speed.Clock, "__call__", lambda clock, run, wait=None: (run(), 0.5)[1])
+    monkeypatch.setattr(tinyconv.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(tinyconv.cuda, "empty_cache", lambda: None)
+    found = Report()
+    with recording() as record, architecture((8, 0)):
+        speed.measure(found)
+    assert not found.failures
+    names = [row["what"] for row in found.figures]
+    assert {f"{name}, float32" for name in work.OPERATIONS} <= set(names) and len(set(names)) == len(names)
+    assert "matmul 4096, TF32" in names and "step of AlexNet (groups, LRN), 1 images, TF32" in names
+    assert all(row["share"] > 0 for row in found.figures[1:])
+    assert {launch.name for launch in record.launches} >= {"tiled", "by_tiles", "weights_by_tiles", "_sgd"}
+    limit = next(row for row in found.figures if row["what"] == "matmul 4096, float32")
+    assert limit["share"] == 1.0 and limit["ours"] == pytest.approx(2 * 4096**3 / 1e9 / 0.5)
+
+
+def test_a_steps_arithmetic():
+    model = tinyconv.models.alexnet(device="meta")
+    first = 96 * 55 * 55 * 3 * 11 * 11
+    assert work.step_flops(model) == 2 * (3 * 724_406_816 - first)
