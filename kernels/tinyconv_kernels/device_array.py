@@ -84,11 +84,9 @@ class DeviceArray:
     def _row_major(self) -> bool:
         expected = 1
         for n, step in zip(reversed(self.shape), reversed(self.steps), strict=True):
-            if n == 0:
-                return True
-            if n > 1:
+            if n != 1:
                 if step != expected:
-                    return False
+                    return 0 in self.shape
                 expected *= n
         return True
 
@@ -121,11 +119,22 @@ class DeviceArray:
         """Return the steps of the same elements in another shape, None where they cannot be a view."""
         if self._row_major():
             return row_major(wanted)
-        # Axes of size 1 come and go; the others must stay as they are.
         old = [(n, step) for n, step in zip(self.shape, self.steps, strict=True) if n != 1]
-        if [n for n, _ in old] != [n for n in wanted if n != 1]:
-            return None
-        left = iter(step for _, step in old)
+        new, steps = [n for n in wanted if n != 1], []
+        while old:
+            # The fewest axes on both sides that hold the same elements; then axes are joined, or cut, or both.
+            joined, step = old.pop(0)
+            sizes = [new.pop(0)]
+            while math.prod(sizes) != joined:
+                if math.prod(sizes) < joined:
+                    sizes.append(new.pop(0))
+                elif old and step == old[0][0] * old[0][1]:
+                    n, step = old.pop(0)
+                    joined *= n
+                else:
+                    return None
+            steps += [step * inner for inner in row_major(sizes)]
+        left = iter(steps)
         return tuple(0 if n == 1 else next(left) for n in wanted)
 
     def transpose(self, *axes: Any) -> DeviceArray:

@@ -16,8 +16,8 @@ from recording import Launch, kernels_in_sources, public, recording
 CAPABILITIES: list[Capability] = [(7, 5), (8, 0), (9, 0)]
 TENSOR_CORES = (8, 0)  # have TF32 from here on
 # Functions of ``scalar.py`` that may use float64 and local memory: sine and cosine do beyond |x| = 105615, where they
-# take pi to more digits, and Numba raises whole numbers to a power in float64.
-EXEMPT = {("sin", "float32"), ("cos", "float32"), ("pow", "int64")}
+# take pi to more digits.
+EXEMPT = {("sin", "float32"), ("cos", "float32")}
 
 
 @dataclass

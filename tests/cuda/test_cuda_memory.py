@@ -108,7 +108,7 @@ def test_what_is_missing_for_a_gpu(memory, monkeypatch):
     assert machine(True, True, lambda: (7, 5)) == ""
     assert machine(False, True, fail) == "no NVIDIA GPU with a driver was found"
     both = machine(True, False, fail)
-    assert both.startswith("there is a GPU, but not NVIDIA's libnvvm and libnvrtc, which") and "tinyconv[cuda13]" in both
+    assert both.startswith("there is a GPU, but not NVIDIA's libnvvm and libnvrtc, which") and "[cuda13]" in both
     assert "NVIDIA's libnvrtc, which" in machine(True, True, fail) and "LD_LIBRARY_PATH=DIR/nvidia/cu13/lib" in both
     assert "NVIDIA's libnvvm, which" in machine(True, False, lambda: (7, 5))
 

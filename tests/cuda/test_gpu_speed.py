@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from compiling import architecture, why_not
+from compiling import architecture, needed
 
 import tinyconv
 from gpu_check import speed, work
@@ -13,8 +13,7 @@ pytestmark = pytest.mark.cuda_compile
 
 
 def test_everything_that_is_timed_runs(monkeypatch, capsys):
-    if reason := why_not():
-        pytest.skip(reason)
+    needed()
     from recording import recording
 
     monkeypatch.setattr(speed, "BATCH", 1)

@@ -132,15 +132,19 @@ def by_tiles(tile, dtype, wide, several):
 
 @functools.cache
 def by_threads(dtype):
-    """Return the kernel in which a thread owns one result of one phase."""
+    """Return the kernel in which a thread owns one result of one phase; each phase has so many blocks."""
     relu, real = inlined(scalar.relu(dtype.type)), from_dtype(dtype)
 
     @cuda.jit
-    def kernel(weight, w0, x, x0, out, out0, bias, bias0, table, phase, counts, steps, image, window, result, flags):
+    def kernel(
+        weight, w0, x, x0, out, out0, bias, bias0, table, phase, counts, steps, image, window, result, flags, blocks
+    ):  # fmt: skip
         images, rows, groups = counts
-        (tap, taps, start), grid = phase_of(table, uint32(cuda.blockIdx.y))
+        block = uint32(cuda.blockIdx.x)
+        number = uint32(block // blocks)
+        (tap, taps, start), grid = phase_of(table, number)
         count = uint32(images * grid[0])
-        i = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+        i = uint32((block - number * blocks) * uint32(cuda.blockDim.x) + cuda.threadIdx.x)
         if count > 0 and uint32(i // count) < rows * groups:
             channel, c = uint32(i // count), uint32(i % count)
             g = uint32(channel // rows)

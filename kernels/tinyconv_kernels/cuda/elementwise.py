@@ -187,7 +187,7 @@ def div(x, y, out):
 
 def pow(x, y, out):  # noqa: A001
     """One thread owns one element. Writes out = x^y; NaN for a negative x and a fractional y."""
-    _run("pow", (x, y), out)
+    _run("whole_pow" if out.dtype.kind in "iu" else "pow", (x, y), out)
 
 
 def maximum(x, y, out):

@@ -7,6 +7,9 @@ from tinyconv_kernels.cuda._cuda import SIMULATED
 # Threads per block. 256 give a multiprocessor enough blocks to hide memory's latency; the simulator likes fewer, larger
 # ones, since it runs them one after the other.
 THREADS = 64 if SIMULATED else 256
+# Blocks along a grid's second and third axis: a limit of CUDA's, which the simulator does not have. The first takes
+# 2^31 - 1.
+GRID = 65535
 
 
 def each(kernel, count, *arguments, threads=THREADS):
@@ -17,6 +20,7 @@ def each(kernel, count, *arguments, threads=THREADS):
 
 def blocks(kernel, grid, threads, *arguments):
     """Run a grid of blocks, (x,) to (x, y, z), of ``threads`` threads each (a number or a tuple)."""
+    assert all(n <= GRID for n in grid[1:]), grid
     if np.prod(grid, dtype=object):
         kernel[grid, threads](*map(_argument, arguments))
 

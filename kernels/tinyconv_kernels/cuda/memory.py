@@ -97,7 +97,7 @@ def why_not():
 
 
 def _missing():
-    """Return the libraries that Numba compiles with and does not find. ``cuda.is_available()`` says only that it fails."""
+    """Return the libraries that Numba compiles with and does not find: ``cuda.is_available()`` does not say."""
     found = [] if cuda.cudadrv.nvvm.is_available() else ["libnvvm"]
     ask = getattr(getattr(cuda.cudadrv, "nvrtc", None), "get_lowest_supported_cc", None)  # numba-cuda's
     try:

@@ -81,6 +81,7 @@ def _reduce(name, x, out, axes, start):
 
 
 def _by_blocks(name, x, out, start, count, kept, gone, chunk=CHUNK, threads=launch.THREADS):
+    chunk = max(chunk, -(-count // launch.GRID))
     chunks = -(-count // chunk)
     sums = out if chunks == 1 else memory.empty((out.size, chunks), out.dtype)
     kernel = _block(name, out.dtype, len(kept[0]), len(gone[0]), threads)
@@ -120,7 +121,7 @@ def _block(name, dtype, kept, gone, threads):
         t, o, part = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.x), uint32(cuda.blockIdx.y)
         first = uint32(x0 + at(o, sizes, steps))
         i = uint32(part * chunk + t)
-        last = min(uint32(part * chunk + chunk), count)
+        last = uint32(part * chunk + min(chunk, uint32(count - part * chunk)))  # the next part may begin beyond 2^32
         total = start
         while i < last:
             total = combine(real(x[uint32(first + along(uint32(i), inner, jumps))]), total)
