@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from compiling import architecture, needed
 
@@ -37,3 +38,26 @@ def test_a_steps_arithmetic():
     model = tinyconv.models.alexnet(device="meta")
     first = 96 * 55 * 55 * 3 * 11 * 11
     assert work.step_flops(model) == 2 * (3 * 724_406_816 - first)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "alexnet"])
+def test_a_training_step_of_a_network_copies_nothing_but_the_loss(name):
+    """At the papers' sizes: nothing is computed here, and what is copied is counted."""
+    needed()
+    from recording import recording
+
+    from benchmarks import networks
+    from tinyconv_kernels.cuda import memory
+
+    network = next(network for network in networks.ALL if network.name == name)
+    model = networks.build(network)
+    images, labels = networks.batch(model, 2)
+    with recording():
+        model.to("cuda")
+        optimizer = tinyconv.optim.SGD(model.parameters(), **networks.OPTIONS)
+        data = (tinyconv.tensor(a, device="cuda") for a in (images, labels))
+        step = networks._step(tinyconv.functional, model, *data, optimizer)
+        step()  # the tables of the convolutions are made, and go to the device
+        before = memory.copies()
+        step()
+        assert np.subtract(memory.copies(), before).tolist() == [1, 0]

@@ -101,6 +101,7 @@ def export(array, stream=None, max_version=None, dl_device=None, copy=None):
 
 
 def _capsule(array):
+    memory.written(array)  # it may be, by whoever gets the capsule
     n = array.ndim
     shape, strides = (ctypes.c_int64 * n)(*array.shape), (ctypes.c_int64 * n)(*array.steps)
     tensor = _Tensor(
@@ -116,7 +117,7 @@ class Foreign:
     """A block of memory that belongs to another library; ``owner`` keeps it alive."""
 
     def __init__(self, start, count, dtype, owner):
-        self.owner, self.dtype = owner, dtype
+        self.owner, self.dtype, self.known, self.derived = owner, dtype, None, {}
         self.raw = _wrap(start, count, dtype)
 
     def view(self, dtype):
@@ -168,6 +169,7 @@ def interface(array):
     """Return the ``__cuda_array_interface__`` of a DeviceArray; all kernels run in the default stream (1)."""
     if SIMULATED:
         raise AttributeError("the simulator's memory is no GPU's: there is no __cuda_array_interface__")
+    memory.written(array)  # it may be, by whoever asks
     strides = None if array.flags.c_contiguous else array.strides
     data = address(array), False
     return {

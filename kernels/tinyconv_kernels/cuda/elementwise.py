@@ -19,6 +19,7 @@ def _run(name, operands, out, compute=None):
     """Write out = the function of ``scalar.py`` of the operands, which are converted to ``compute`` (out's) first."""
     if out.size == 0:
         return
+    memory.written(out)
     compute = out.dtype if compute is None else np.dtype(compute)
     operands, steps = _readable(operands, out)
     sizes, steps = joined(out.shape, *steps, out.steps)

@@ -22,6 +22,7 @@ def matmul(a, b, out):
     """One block owns a tile of the result, or one thread an element. Writes out = a b, by NumPy's matmul rules."""
     if out.size == 0:
         return
+    memory.written(out)
     if a.ndim == 1:
         a, out = a[None, :], out[None] if b.ndim == 1 else out[..., None, :]
     if b.ndim == 1:

@@ -67,6 +67,7 @@ def _reduce(name, x, out, axes, start):
     count = int(np.prod([x.shape[a] for a in axes], dtype=object))
     if out.size == 0:
         return
+    memory.written(out)
     (sizes, steps), (inner, jumps) = _split(x, axes)
     start = out.dtype.type(start)
     target = out if out.flags.c_contiguous else memory.empty(out.shape, out.dtype)
@@ -141,6 +142,7 @@ def _block(name, dtype, kept, gone, threads):
 
 
 def _position(name, x, out, axis):
+    memory.written(out)
     axis %= max(1, x.ndim)
     (sizes, steps), (_, jumps) = _split(x, (axis,) if x.ndim else ())
     count = x.shape[axis] if x.ndim else 1
