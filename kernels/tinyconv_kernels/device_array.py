@@ -39,7 +39,7 @@ class DeviceArray:
         What this is a view of, None if it was allocated.
     """
 
-    __slots__ = ("block", "shape", "dtype", "offset", "steps", "base", "__weakref__")
+    __slots__ = ("block", "shape", "dtype", "offset", "steps", "base", "_dense", "__weakref__")
     __array_ufunc__ = None  # np.add(array, x), array + x: TypeError
 
     def __init__(
@@ -47,7 +47,7 @@ class DeviceArray:
     ) -> None:
         self.block, self.shape, self.dtype, self.offset = block, shape, np.dtype(dtype), offset
         self.steps = row_major(shape) if steps is None else steps
-        self.base = base
+        self.base, self._dense = base, True if steps is None else None
 
     # ---------------------------------------------------------------------------------------------- what it looks like
     @property
@@ -79,7 +79,13 @@ class DeviceArray:
     def flags(self) -> _Flags:
         """Whether the elements lie in row-major order, and whether each index has an element of its own."""
         repeated = any(step == 0 and n > 1 for n, step in zip(self.shape, self.steps, strict=True))
-        return _Flags(self._row_major(), not repeated, self.base is None)
+        return _Flags(self.is_dense(), not repeated, self.base is None)
+
+    def is_dense(self) -> bool:
+        """Whether the elements lie in row-major order, without gaps; worked out once."""
+        if self._dense is None:
+            self._dense = self._row_major()
+        return self._dense
 
     def _row_major(self) -> bool:
         expected = 1
@@ -117,7 +123,7 @@ class DeviceArray:
 
     def _steps_of(self, wanted: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the steps of the same elements in another shape, None where they cannot be a view."""
-        if self._row_major():
+        if self.is_dense():
             return row_major(wanted)
         old = [(n, step) for n, step in zip(self.shape, self.steps, strict=True) if n != 1]
         new, steps = [n for n in wanted if n != 1], []

@@ -15,7 +15,7 @@ from recording import Launch, kernels_in_sources, public, recording
 
 CAPABILITIES: list[Capability] = [(7, 5), (8, 0), (9, 0)]
 TENSOR_CORES = (8, 0)  # have TF32 from here on
-# Functions of ``scalar.py`` that may use float64 and local memory, with arrays of these types: sine and cosine do beyond
+# Functions of ``scalar.py`` that may use float64 and local memory, for arrays of these types: sine and cosine do beyond
 # |x| = 105615, where they take pi to more digits; float32 and int64 are compared as float64, by NumPy on the CPU too.
 EXEMPT = {("sin", ("float32[]",)), ("cos", ("float32[]",))}
 EXEMPT |= {(name, ("float32[]", "int64[]")) for name in ("eq", "ne", "lt", "le", "gt", "ge")}

@@ -56,7 +56,9 @@ def place(axes):
 
 def steps_in(value, shape):
     """Return the steps of an operand that is broadcast to ``shape``; zeros for a number."""
-    return value.broadcast_to(shape).steps if isinstance(value, DeviceArray) else (0,) * len(shape)
+    if not isinstance(value, DeviceArray):
+        return (0,) * len(shape)
+    return value.steps if value.shape == shape else value.broadcast_to(shape).steps
 
 
 def overlapping(x, steps, out):

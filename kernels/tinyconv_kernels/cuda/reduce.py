@@ -6,6 +6,7 @@ threads' sums in a tree, and a second pass adds up the chunks.
 """
 
 import functools
+import math
 
 import numpy as np
 from numba import from_dtype, uint32
@@ -64,7 +65,7 @@ def _split(x, axes):
 
 def _reduce(name, x, out, axes, start):
     axes = tuple(a % x.ndim for a in axes)
-    count = int(np.prod([x.shape[a] for a in axes], dtype=object))
+    count = math.prod(x.shape[a] for a in axes)
     if out.size == 0:
         return
     memory.written(out)
