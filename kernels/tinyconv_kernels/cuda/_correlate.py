@@ -21,7 +21,7 @@ from tinyconv_kernels import scalar
 from tinyconv_kernels.cuda import _gather
 from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
 from tinyconv_kernels.cuda._gather import NOWHERE, corner, spot
-from tinyconv_kernels.cuda._instructions import inlined, limits, load4, registers, store4
+from tinyconv_kernels.cuda._instructions import inlined, limits, load4, registers, storing
 from tinyconv_kernels.cuda._product import product
 from tinyconv_kernels.cuda._taps import PHASE, TAP
 from tinyconv_kernels.cuda._tile import arithmetic
@@ -65,7 +65,7 @@ def _writer(tile, dtype, wide):
     own_rows, own_columns = map(np.uint32, tile.own)
     group = np.uint32(4 if wide else 1)
     groups = np.uint32(own_columns // group)
-    one, two, three = map(np.uint32, (1, 2, 3))
+    store = storing(wide)
 
     @inlined
     def write(sums, y, x, c0, count, left, out, to, grid, result):
@@ -77,10 +77,7 @@ def _writer(tile, dtype, wide):
                 for i in range(own_rows):
                     if row(i, y) < left:
                         place, s = uint32(first + row(i, y) * result[1]), uint32(i * own_columns + j * group)
-                        if wide:
-                            store4(out, place, sums[s], sums[s + one], sums[s + two], sums[s + three])
-                        else:
-                            out[place] = sums[s]
+                        store(out, place, sums, s)
 
     return write
 
