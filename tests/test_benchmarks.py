@@ -38,7 +38,7 @@ def test_layers_have_names_of_their_own_and_the_papers_sizes():
 
 def test_choose_takes_networks_and_layers_and_lists_what_there_is():
     assert [layer.key for layer in layers.choose(["conv3_2", "cifar.16@32"])] == ["vgg.conv3_2", "cifar.16@32"]
-    with pytest.raises(engines.BenchmarkError, match="wanted alexnet, vgg.*got 'vgg19'"):
+    with pytest.raises(engines.BenchmarkError, match="wanted alexnet, zfnet, vgg.*got 'vgg19'"):
         layers.choose(["vgg19"])
 
 
@@ -103,6 +103,7 @@ def rows_of_everything():
             {"op": "free", "threads": 1, "goal": None, **times},
         ],
         "networks": [{"network": "lenet5", "threads": 1, "batch": 8, **times}],
+        "forward": [{"network": "vgg16", "threads": 1, "batch": 2, **times}],
         "memory": [{"network": "lenet5", "batch": 8, "ours": 10**8, "torch": 10**8}],
         "accuracy": accuracy,
         "startup": [{"what": "import", "network": "", "ours": 0.7, "torch": None}],
@@ -125,6 +126,7 @@ def test_the_report_has_every_part_and_judges_every_goal():
         "- versions: numpy 2",
         "### Convolution layers, 2 threads",
         "### Networks, 1 thread",
+        "### Networks, forward only, 1 thread",
     ):
         assert line in text.splitlines()
     assert "10 %" in text  # 1 GFLOP in 1 s, of 10 GFLOP/s
@@ -286,8 +288,22 @@ def test_rows_of_networks(torch, monkeypatch):
     small = networks.Network("small", "Small", 4, "alexnet", {"num_classes": 10, "scale": "lesson", "width": 0.1})
     rows = list(networks.measure([small], [1], RULE))
     assert [(row["network"], row["batch"]) for row in rows] == [("small", 4)]
+    rows = list(networks.measure([small], [1], RULE, training=False))
+    assert [(row["network"], row["batch"]) for row in rows] == [("small", 4)]
     with pytest.raises(engines.BenchmarkError, match="wanted lenet5, .*got 'vgg99'"):
         networks.choose(["vgg99"])
+
+
+def test_the_forward_pass_is_that_of_testing_and_the_same_by_both(torch):
+    """Dropout is off, and nothing is remembered for a backward pass."""
+    from benchmarks import networks, twin
+
+    small = networks.Network("small", "Small", 4, "zfnet", {"num_classes": 10, "scale": "lesson", "width": 0.1})
+    model = networks.build(small)
+    data = networks.batch(model, 4)
+    ours, theirs = networks.our_forward(model, data), networks.their_forward(twin.twin(model), data)
+    assert ours() == ours() == pytest.approx(theirs(), rel=1e-4)
+    assert not model.training
 
 
 @pytest.mark.slow

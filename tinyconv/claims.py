@@ -114,3 +114,13 @@ def values(runs: Runs, *keys: str) -> list[Any]:
     for key in keys:
         found = [value[key] for value in found]
     return found
+
+
+def percents(runs: Runs, *keys: str) -> str:
+    """Return a share of every run, as "41% / 38% / 40%"."""
+    return " / ".join(f"{value:.0%}" for value in values(runs, *keys))
+
+
+def numbers(runs: Runs, *keys: str, form: str = ".2f") -> str:
+    """Return a number of every run, as "0.41 / 0.38 / 0.40"."""
+    return " / ".join(f"{value:{form}}" for value in values(runs, *keys))

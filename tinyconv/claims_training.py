@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import tinyconv
 from tinyconv import nn, optim
-from tinyconv.data import ArrayDataset, DataLoader, shapes10
+from tinyconv.data import ArrayDataset, DataLoader, Dataset, shapes10
 from tinyconv.nn import functional as F
 from tinyconv.random import training_step
+from tinyconv.tensor import Tensor
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 BATCH, EVERY = 32, 20
@@ -84,19 +85,21 @@ def judge(model: nn.Module, dataset: ArrayDataset) -> tuple[float, float]:
 
 def train(
     model: nn.Module,
-    dataset: ArrayDataset,
+    dataset: Dataset,
     steps: int,
     lr: float,
     weight_decay: float = 0.0,
     seed: int = 0,
     *,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     optimizer: optim.Optimizer | None = None,
     every: int = EVERY,
 ) -> Iterator[int]:
     """Train by SGD with momentum 0.9 and batches of 32; yield the step's number after every ``every``-th step.
 
-    An ``optimizer`` replaces the SGD (``lr`` and ``weight_decay`` are then ignored). It is a generator: nothing happens
-    until it is looped over, and whoever leaves the loop ends the training. ``model`` is in training mode afterwards.
+    ``loss`` takes the model's outputs and the labels. An ``optimizer`` replaces the SGD (``lr`` and ``weight_decay``
+    are then ignored). It is a generator: nothing happens until it is looped over, and whoever leaves the loop ends the
+    training. ``model`` is in training mode afterwards.
     """
     optimizer = optimizer or optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=weight_decay)
     loader, step = DataLoader(dataset, BATCH, shuffle=True, drop_last=True, seed=seed), 0
@@ -105,7 +108,7 @@ def train(
         for batch in loader:
             with np.errstate(all="ignore"), training_step(step, batch.indices):
                 optimizer.zero_grad()
-                F.cross_entropy(model(batch.images), batch.labels).backward()
+                loss(model(batch.images), batch.labels).backward()
                 optimizer.step()
             step += 1
             if step % every == 0:

@@ -123,9 +123,7 @@ def check_in_place(op: str, x: Tensor, value: Any) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
-            f"{op}: a value of shape {shape} cannot be broadcast to the tensor's shape {x.shape}"
-        )
+        raise ValueError(f"{op}: a value of shape {shape} cannot be broadcast to the tensor's shape {x.shape}")
     dtype = value.dtype if isinstance(value, device.ARRAYS) else np.asarray(value).dtype
     kind = "f" if op == "div_" else dtype.kind
     if KINDS.get(kind, 3) > KINDS[x.dtype.kind]:

@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", choices=report.ORDER, metavar="PART", help=f"parts: {', '.join(report.ORDER)}"
     )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="for conv, accuracy: vgg, vgg.conv3_2 or conv3_2")
-    parser.add_argument("--networks", nargs="+", metavar="NAME", help="for networks, memory: alexnet ...")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="for networks, forward, memory: alexnet ...")
     parser.add_argument(
         "--threads", nargs="+", type=int, metavar="N", help="numbers of threads (default: 1 and all cores)"
     )

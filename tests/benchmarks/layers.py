@@ -73,6 +73,11 @@ def _alexnet() -> list[Layer]:
     return plain + [plain[i]._replace(name=f"conv{i + 1}-g2", groups=2) for i in (1, 3, 4)]
 
 
+def _zfnet() -> list[Layer]:
+    """Zeiler & Fergus 2013: the two layers that are not AlexNet's."""
+    return [Layer("zfnet", "conv1", 16, 3, 96, 7, 2, 1, 224), Layer("zfnet", "conv2", 16, 96, 256, 5, 2, 0, 55)]
+
+
 def _vgg() -> list[Layer]:
     """Simonyan & Zisserman 2015, one convolution per size of configuration D, and conv1_1."""
     rows = [("1_1", 3, 64, 224), ("1_2", 64, 64, 224), ("2_2", 128, 128, 112), ("3_2", 256, 256, 56)]
@@ -108,7 +113,7 @@ def _cifar() -> list[Layer]:
     return [Layer("cifar", f"{c}@{side}", 128, c, c, 3, 1, 1, side) for c, side in ((16, 32), (32, 16), (64, 8))]
 
 
-LAYERS = [*_alexnet(), *_vgg(), *_googlenet(), *_resnet(), *_cifar()]
+LAYERS = [*_alexnet(), *_zfnet(), *_vgg(), *_googlenet(), *_resnet(), *_cifar()]
 DIRECTIONS = ("forward", "input gradient", "weight gradient")
 
 

@@ -1,4 +1,7 @@
-"""Whole networks: one training step (forward, loss, backward, SGD with momentum and weight decay) by each engine."""
+"""Whole networks by each engine: a training step (forward, loss, backward, SGD with momentum and weight decay).
+
+And what a user of a trained network waits for: the forward pass alone, without a graph, in evaluation mode.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ ALL = (
     Network("alexnet-lesson", "AlexNet, lesson scale (28x28)", 64, "alexnet", _LESSON),
     Network("alexnet", "AlexNet (groups, LRN)", 16, "alexnet", {}),
     Network("alexnet-torchvision", "AlexNet, torchvision's variant", 16, "alexnet", {"variant": "torchvision"}),
+    Network("zfnet", "ZF Net", 16, "zfnet", {}),
     Network("vgg16", "VGG-16", 2, "vgg", {"config": "D"}),
     Network("googlenet", "GoogLeNet", 8, "googlenet", {}),
     Network("resnet18", "ResNet-18", 8, "resnet", {"depth": 18}),
@@ -112,6 +116,31 @@ def _step(lib: Any, model: Any, images: Any, labels: Any, optimizer: Any) -> Ste
     return step
 
 
+def our_forward(model: Any, data: Batch) -> Step:
+    """Return a function that gives the sum of what tinyconv's model says about one batch, when testing."""
+    import tinyconv
+
+    images = tinyconv.tensor(data[0])
+    return _forward(tinyconv, model, images)
+
+
+def their_forward(module: Any, data: Batch) -> Step:
+    """Return a function that gives the sum of what PyTorch's module says about one batch, when testing."""
+    torch = load_torch()
+    return _forward(torch, module, torch.from_numpy(data[0]))
+
+
+def _forward(lib: Any, model: Any, images: Any) -> Step:
+    model.eval()
+
+    def forward() -> float:
+        with lib.no_grad():
+            outputs = model(images)
+        return (outputs[0] if isinstance(outputs, (tuple, list)) else outputs).sum().item()
+
+    return forward
+
+
 def check_twin(model: Any, module: Any, size: int = 2) -> None:
     """Raise if the two networks give different outputs for the same images, when testing."""
     import tinyconv
@@ -127,8 +156,8 @@ def check_twin(model: Any, module: Any, size: int = 2) -> None:
     check_equal(type(model).__name__, [y.data for y in pairs[0]], pairs[1], 1e-4)
 
 
-def measure(chosen: list[Network], counts: list[int], rule: Rule) -> Iterator[dict[str, Any]]:
-    """Yield one row per network and number of threads."""
+def measure(chosen: list[Network], counts: list[int], rule: Rule, training: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield one row per network and number of threads: a training step, or the forward pass."""
     from tinyconv.threads import limited_threads
 
     for network in chosen:
@@ -136,7 +165,8 @@ def measure(chosen: list[Network], counts: list[int], rule: Rule) -> Iterator[di
         module = twin(model)
         check_twin(model, module)
         data = batch(model, network.batch)
-        steps = our_step(model, data), their_step(module, data)
+        make = (our_step, their_step) if training else (our_forward, their_forward)
+        steps = make[0](model, data), make[1](module, data)
         for count in counts:
             with threads(count), limited_threads(model):  # as tinyconv.fit
                 times = compare(*steps, rule)

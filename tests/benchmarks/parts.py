@@ -57,6 +57,12 @@ PARTS = {
         lambda r: len(r.networks) * len(r.threads),
         lambda r: networks.measure(r.networks, r.threads, r.rule),
     ),
+    "forward": Part(
+        "the forward pass of whole networks, when testing",
+        ("network", "threads"),
+        lambda r: len(r.networks) * len(r.threads),
+        lambda r: networks.measure(r.networks, r.threads, r.rule, training=False),
+    ),
     "memory": Part(
         "peak memory of a training step",
         ("network",),

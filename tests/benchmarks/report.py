@@ -14,7 +14,7 @@ Row = dict[str, Any]
 FILE = Path(__file__).resolve().parents[2] / "BENCHMARKS.md"
 NOTES = Path(__file__).parent / "notes.md"
 ABOUT = Path(__file__).parent / "about.md"
-ORDER = ("limit", "conv", "ops", "networks", "memory", "accuracy", "startup")
+ORDER = ("limit", "conv", "ops", "networks", "forward", "memory", "accuracy", "startup")
 
 _PLAIN: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "limit": ("What the machine can do at most", report_rest.limit_table),
@@ -25,6 +25,7 @@ _PLAIN: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
 _BY_THREADS: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "ops": ("Operations", report_rest.ops_table),
     "networks": ("Networks", report_rest.network_table),
+    "forward": ("Networks, forward only", report_rest.forward_table),
 }
 _TIME_GOALS: dict[str, Callable[[list[Row]], list[str]]] = {
     "conv": report_conv.goals,

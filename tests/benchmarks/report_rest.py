@@ -42,14 +42,19 @@ def ops_goals(rows: list[Row]) -> list[str]:
     return [goal(row["op"], row["ratio"][1], row["goal"]) for row in rows if row["goal"] is not None]
 
 
-def network_table(rows: list[Row]) -> str:
+def forward_table(rows: list[Row]) -> str:
+    """One line per network."""
+    return network_table(rows, "forward pass")
+
+
+def network_table(rows: list[Row], what: str = "training step") -> str:
     """One line per network."""
     lines = [
         [_TITLES[r["network"]], str(r["batch"]), milliseconds(r["ours"][1]), milliseconds(r["torch"][1]),
          figures(r["batch"] / r["ours"][1]), figures(r["batch"] / r["torch"][1]), spread(r["ratio"])]
         for r in rows
     ]  # fmt: skip
-    header = ["training step", "batch", "tinyconv ms", "PyTorch ms", "tinyconv images/s", "PyTorch images/s", "ratio"]
+    header = [what, "batch", "tinyconv ms", "PyTorch ms", "tinyconv images/s", "PyTorch images/s", "ratio"]
     return table(header, lines)
 
 

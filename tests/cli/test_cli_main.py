@@ -15,6 +15,7 @@ import tinyconv
 from tinyconv.cli import main as module
 from tinyconv.cli.main import COMMANDS, main
 
+KNOWN = ", ".join(COMMANDS)
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -70,9 +71,9 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["docter"], "there is no command 'docter'; did you mean 'doctor'? (lesson, train, predict, summary, doctor)"),
-        (["xyz"], "there is no command 'xyz' (lesson, train, predict, summary, doctor)"),
-        (["summary", "alexnt"], "there is no model 'alexnt'; did you mean 'alexnet'? (alexnet, lenet5"),
+        (["docter"], f"there is no command 'docter'; did you mean 'doctor'? ({KNOWN})"),
+        (["xyz"], f"there is no command 'xyz' ({KNOWN})"),
+        (["summary", "alexnt"], "there is no model 'alexnt'; did you mean 'alexnet'? (alexnet, googlenet, lenet5"),
         (["summary"], "the following arguments are required: NAME (see tinyconv summary --help)"),
         (["summary", "alexnet", "--variant", "x"], "variant must be one of 'paper', 'ungrouped', 'torchvision'"),
         (["summary", "lenet5", "--variant", "x"], "lenet5: wanted num_classes, output, device, dtype, got 'variant'"),

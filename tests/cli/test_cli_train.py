@@ -14,7 +14,7 @@ from tinyconv import data
 from tinyconv.checkpoint import Checkpoint
 from tinyconv.cli import recipes
 from tinyconv.cli.main import main
-from tinyconv.cli.predict import _prepared
+from tinyconv.cli.models import prepared
 from tinyconv.cli.train import _most_confused, _resume_command
 
 
@@ -93,7 +93,7 @@ def test_an_image_of_any_size_is_prepared_as_one_of_the_data_sets_size(name, sid
     image = source.test[3][0]
     _, transform = recipes.views(source, (1, side, side))
     wide = np.pad(np.kron(image, np.ones((1, 4, 4), np.float32)), ((0, 0), (0, 0), (28, 28)))
-    found = _prepared(wide, transform, (1, side, side))
+    found = prepared(wide, transform, (1, side, side))
     assert found.shape == (1, side, side)
     right = transform(image, None)
     assert np.corrcoef(found.ravel(), right.ravel())[0, 1] > 0.97  # a pixel off gives 0.94 at most

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinyconv
+from model_tools import assert_equals_torch, assert_learns_by_heart, measured_step, torchvision_models
 from tinyconv import Tensor, models, nn
 from tinyconv.models.alexnet import AlexNet, alexnet
 from tinyconv.nn import functional as F
@@ -60,9 +59,8 @@ def test_neurons_of_the_paper() -> None:
 
 
 def test_torchvision_has_the_same_layers() -> None:
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
+    theirs = torchvision_models().alexnet()
     ours = tinyconv.models.alexnet(variant="torchvision", device="meta")
-    theirs = torchvision.models.alexnet()
     shapes = [tuple(p.shape) for p in theirs.state_dict().values()]
     assert [p.shape for p in ours.state_dict().values()] == shapes
 
@@ -112,42 +110,9 @@ def test_ingredients() -> None:
     assert [lesson.get_submodule(f"conv{n}").groups for n in range(1, 6)] == [1, 2, 1, 2, 2]
 
 
-def in_torch(model: AlexNet, x: Any, parameters: dict[str, Any]) -> Any:
-    """The same network, in evaluation mode, of PyTorch's functions."""
-    import torch.nn.functional as T
-
-    for name, layer in model.named_children():
-        own = [parameters[f"{name}.{key}"] for key, _ in layer.named_parameters()]
-        if isinstance(layer, nn.Conv2d):
-            x = T.conv2d(x, *own, layer.stride, layer.padding, groups=layer.groups)
-        elif isinstance(layer, nn.Linear):
-            x = T.linear(x, *own)
-        elif isinstance(layer, nn.LocalResponseNorm):
-            x = T.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)
-        elif isinstance(layer, nn.Dropout):
-            x = x if layer.inverted else x * 0.5
-        else:
-            plain = {"relu": T.relu, "pool": lambda x: T.max_pool2d(x, 3, 2), "flat": lambda x: x.flatten(1)}
-            x = plain[name[:4]](x) if name != "avgpool" else T.adaptive_avg_pool2d(x, 6)
-    return x
-
-
 @pytest.mark.parametrize("variant", ["paper", "ungrouped", "torchvision"])
 def test_outputs_and_gradients_equal_torch(variant: str) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinyconv[parity]'")
-    model = alexnet(7, variant=variant, width=0.1, image_size=99, dtype=tinyconv.float64).eval()
-    model.apply(lambda m: tinyconv.nn.init.kaiming_normal_(m.weight) if hasattr(m, "weight") else None)
-    x, labels = np.random.default_rng(0).standard_normal((3, 3, 99, 99)), np.array([6, 0, 3])
-    theirs = {k: torch.tensor(v.numpy().copy(), requires_grad=True) for k, v in model.state_dict().items()}
-    wanted = in_torch(model, torch.tensor(x), theirs)
-    found = model(Tensor(x))
-    np.testing.assert_allclose(found.detach().numpy(), wanted.detach().numpy(), rtol=1e-9, atol=1e-11)
-    F.cross_entropy(found, Tensor(labels)).backward()
-    torch.nn.functional.cross_entropy(wanted, torch.tensor(labels)).backward()
-    for name, p in model.named_parameters():
-        other = theirs[name].grad.numpy()
-        assert np.abs(other).max() > 0, name
-        np.testing.assert_allclose(p.grad.numpy(), other, rtol=1e-8, atol=1e-10 * np.abs(other).max(), err_msg=name)
+    assert_equals_torch(alexnet(7, variant=variant, width=0.1, image_size=99, dtype=tinyconv.float64).eval())
 
 
 # --------------------------------------------------------------------------------------------------------- two towers
@@ -245,47 +210,14 @@ def test_errors() -> None:
     assert {"alexnet", "lenet5"} <= set(models.names())
 
 
-def quadrants() -> tuple[Tensor, Tensor]:
-    """Noise with one bright quarter, whose number is the class."""
-    labels = np.arange(16) % 4
-    images = np.random.default_rng(0).standard_normal((16, 1, 28, 28)).astype(np.float32)
-    for i, label in enumerate(labels):
-        images[i, 0, label // 2 * 14 :, label % 2 * 14 :][:14, :14] += 2
-    return Tensor(images), Tensor(labels)
-
-
 @pytest.mark.parametrize("variant", ["paper", "ungrouped", "torchvision"])
 def test_lesson_scale_learns_a_batch_by_heart(variant: str) -> None:
     tinyconv.manual_seed(0)
-    model = alexnet(4, scale="lesson", in_channels=1, variant=variant, width=0.25).eval()
-    x, labels = quadrants()
-    optimizer = tinyconv.optim.Adam(model.parameters(), 2e-3)
-    losses = []
-    for _ in range(30):
-        loss = F.cross_entropy(model(x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.2 * losses[0]
-
-
-STEP = """
-import resource, tinyconv
-from tinyconv.nn import functional as F
-model = tinyconv.models.alexnet()
-optimizer = tinyconv.optim.AlexNetSGD(model.parameters())
-x, labels = tinyconv.randn(16, 3, 227, 227), tinyconv.randint(0, 1000, (16,))
-loss = F.cross_entropy(model(x), labels)
-loss.backward()
-optimizer.step()
-print(loss.item(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+    assert_learns_by_heart(alexnet(4, scale="lesson", in_channels=1, variant=variant, width=0.25))
 
 
 @pytest.mark.slow
 def test_one_training_step_at_the_papers_size_fits_in_4_gib() -> None:
-    run = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, check=True)
-    loss, kib = map(float, run.stdout.split())
+    loss, memory = measured_step("alexnet()", 16)
     assert 5 < loss < 9  # log 1000 = 6.9
-    assert kib / 2**20 < 4, f"{kib / 2**20:.2f} GiB"
+    assert memory < 4, f"{memory:.2f} GiB"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import data, optim
+from tinyconv import data, models, optim
 from tinyconv.cli.names import UsageError, choose
 from tinyconv.data.dataset import shuffled
 from tinyconv.random import generator
@@ -31,11 +31,19 @@ class Recipe:
 RECIPES = {
     "lenet5": Recipe(batch_size=64, epochs=8, lr=0.004, options={"momentum": 0.9}, arguments={"output": "scores"}),
     "alexnet": Recipe(batch_size=64, epochs=8, lr=0.05, optimizer=optim.AlexNetSGD, paper_lr=0.01),
+    "resnet": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
+    "resnet_cifar": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
+    "rir": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)
 DATA = ("fashion", "mnist", "digits", "shapes")
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _PROBED = 512  # training images from which the mean and deviation of the channels are estimated
+
+
+def of(model: str) -> Recipe:
+    """Return the recipe of a model, or of what it is another name for."""
+    return RECIPES.get(models.resolve(model)[0], OTHER)
 
 
 @dataclass

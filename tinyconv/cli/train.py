@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import math
 import shlex
 import sys
@@ -45,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """Train, print where the result is, and what the network confuses most."""
     import tinyconv
     from tinyconv import data, device, models, optim
+    from tinyconv import functional as F
     from tinyconv.cli import recipes
 
     name = choose("model", options.model, models.names())
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         device.check_name(options.device)
     except RuntimeError as problem:
         raise UsageError(f"--device: {problem}") from None
-    recipe = recipes.RECIPES.get(name, recipes.OTHER)
+    recipe = recipes.of(name)
     source = recipes.open_data(options.data, _channels(name))
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
@@ -73,9 +73,7 @@ def run(options: argparse.Namespace) -> int:
         print("Numba's simulator computes: a step takes minutes (--smoke: 2 images)")
     few = (2 if simulated else 64) if options.smoke else None
     train, test = (_first(part, few) for part in (source.train, source.test))
-    loader = data.DataLoader(
-        train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view
-    )
+    loader = data.DataLoader(train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view)
     test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
     lr = options.lr or (recipe.paper_lr if options.scale == "paper" and recipe.paper_lr else recipe.lr)
     optimizer = recipe.optimizer(list(model.parameters()), lr=lr, **recipe.options)
@@ -91,9 +89,9 @@ def run(options: argparse.Namespace) -> int:
     print(f"run:   {passes}, {batch_size} images per step, {optimizer}, seed {options.seed}", flush=True)
     last: dict[str, Any] = {}
     tinyconv.fit(
-        model, loader, optimizer=optimizer, schedule=schedule, epochs=epochs, test_loader=test_loader, out=folder,
-        resume=options.resume, seed=options.seed, callbacks=[lambda state: last.update(state.evaluation)],
-        resume_command=_resume_command(options.arguments),
+        model, loader, loss=getattr(model, "loss", F.cross_entropy), optimizer=optimizer, schedule=schedule,
+        epochs=epochs, test_loader=test_loader, out=folder, resume=options.resume, seed=options.seed,
+        callbacks=[lambda state: last.update(state.evaluation)], resume_command=_resume_command(options.arguments),
     )  # fmt: skip
     for file in ("checkpoint.npz", "curves.png", "train.jsonl"):
         print(f"wrote {folder / file}")
@@ -107,7 +105,7 @@ def _channels(name: str) -> int | None:
     """Return how many channels the network's images must have; None if it can be built for any number."""
     from tinyconv import models
 
-    if "in_channels" in inspect.signature(getattr(models, name)).parameters:
+    if "in_channels" in models.parameters(name):
         return None
     shape = models.build(name, device="meta").input_shape
     return None if shape is None else shape[0]
@@ -118,7 +116,7 @@ def _build(name: str, arguments: dict[str, Any], classes: int, channels: int, sc
     from tinyconv import models
 
     wanted = {"num_classes": classes, "in_channels": channels, "scale": scale}
-    takes = inspect.signature(getattr(models, name)).parameters
+    takes = models.parameters(name)
     return models.build(name, **arguments, **{key: value for key, value in wanted.items() if key in takes})
 
 

@@ -6,6 +6,7 @@ from tinyconv.data.idx import mnist_folder, read_idx
 from tinyconv.data.image import read_image, resize_image
 from tinyconv.data.image_folder import ImageFolder
 from tinyconv.data.loader import Batch, DataLoader
+from tinyconv.data.scenes import Scene, Scenes
 from tinyconv.data.shapes10 import Shapes10, shapes10
 from tinyconv.data.transforms import (
     CenterCrop,
@@ -28,7 +29,7 @@ from tinyconv.data.transforms import (
 __all__ = [
     "ArrayDataset", "Batch", "CenterCrop", "Compose", "DataLoader", "Dataset", "ImageDataset", "ImageFolder",
     "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize", "RandomResizedCrop", "Resize",
-    "Shapes10", "SubtractMean", "Subset", "TenCrop", "ToFloat", "Transform", "digits", "fashion_mnist",
-    "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx", "read_image",
-    "resize_image", "shapes10",
+    "Scene", "Scenes", "Shapes10", "SubtractMean", "Subset", "TenCrop", "ToFloat", "Transform", "digits",
+    "fashion_mnist", "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx",
+    "read_image", "resize_image", "shapes10",
 ]  # fmt: skip

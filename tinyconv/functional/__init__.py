@@ -96,4 +96,3 @@ from tinyconv.functional.shape import (
     unsqueeze,
     view,
 )
-

@@ -1,21 +1,47 @@
 """The papers' networks, finished: one file per paper. ``names()`` lists them, ``build(name, ...)`` makes one."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
+from tinyconv.models.dense import FullyConvolutional, fully_convolutional
+from tinyconv.models.googlenet import GoogLeNet, googlenet
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
+from tinyconv.models.resnet import ResNet, resnet, resnet_cifar
+from tinyconv.models.rir import RiR, rir
 from tinyconv.models.vgg import VGG, vgg
 from tinyconv.models.zfnet import ZFNet, zfnet
 from tinyconv.nn import Module
 
-_BUILDERS: dict[str, Callable[..., Module]] = {"alexnet": alexnet, "lenet5": lenet5, "vgg": vgg, "zfnet": zfnet}
+_BUILDERS: dict[str, Callable[..., Module]] = {
+    "alexnet": alexnet,
+    "googlenet": googlenet,
+    "lenet5": lenet5,
+    "resnet": resnet,
+    "resnet_cifar": resnet_cifar,
+    "rir": rir,
+    "vgg": vgg,
+    "zfnet": zfnet,
+}
+
+# Names that everybody uses for one setting of a builder.
+_ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"vgg{depth}": ("vgg", {"config": config}) for depth, config in ((11, "A"), (13, "B"), (16, "D"), (19, "E"))},
+    **{f"resnet{depth}": ("resnet", {"depth": depth}) for depth in (18, 34, 50, 101, 152)},
+    **{f"resnet{depth}": ("resnet_cifar", {"depth": depth}) for depth in (20, 32, 44, 56, 110, 1202)},
+}
 
 
 def names() -> list[str]:
-    """Return the names that :func:`build` knows."""
-    return sorted(_BUILDERS)
+    """Return the names that :func:`build` knows: those of the builders, and vgg16, resnet50, resnet20 and the like."""
+    return sorted(_BUILDERS) + list(_ALIASES)
+
+
+def resolve(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the builder that a name stands for and its arguments: ("resnet", {"depth": 50}) for "resnet50"."""
+    return _ALIASES.get(name, (name, {}))
 
 
 def build(name: str, **arguments: Any) -> Module:
@@ -28,4 +54,10 @@ def build(name: str, **arguments: Any) -> Module:
     TypeError
         Its builder takes no such argument.
     """
-    return _build(_BUILDERS, name, arguments)
+    builder, fixed = resolve(name)
+    return _build(_BUILDERS, builder, fixed | arguments)
+
+
+def parameters(name: str) -> list[str]:
+    """Return the names of the arguments that the builder of this model takes."""
+    return list(inspect.signature(_BUILDERS[resolve(name)[0]]).parameters)

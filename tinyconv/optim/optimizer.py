@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyconv import device, errors
 from tinyconv.function import enable_grad, no_grad
+from tinyconv.nn.hooks import Handle
 from tinyconv.tensor import Tensor
 
 
@@ -26,6 +27,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self._post_hooks: dict[int, Callable[..., Any]] = {}
         name = type(self).__name__
         if isinstance(params, Tensor):
             raise TypeError(f"{name}: params must be a list of tensors or of dicts, got one Tensor; put it in a list")
@@ -98,7 +100,22 @@ class Optimizer:
                 for p in group["params"]:
                     if p.grad is not None:
                         self._step_one(p, p.grad, group)
+        for hook in list(self._post_hooks.values()):
+            hook(self, (closure,), {})
         return loss
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call ``hook(optimizer, args, kwargs)`` at the end of every step, with step's arguments, as PyTorch does.
+
+        For rules about the weights themselves, such as :func:`tinyconv.optim.renormalise_filters`. Hooks are no part of
+        the state: register them again after loading one.
+
+        Returns
+        -------
+        Handle
+            ``handle.remove()`` takes the hook away.
+        """
+        return Handle(self._post_hooks, hook)
 
     def _step_one(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         errors.check_tensor(type(self).__name__, "a parameter's gradient", grad)
