@@ -56,7 +56,7 @@ def tiny(monkeypatch):
         return model
 
     monkeypatch.setattr(steps, "_build", build)
-    monkeypatch.setattr(tinyconv.models, "names", lambda: ["alexnet"])
+    monkeypatch.setattr(steps, "names", lambda: ["alexnet"])
     monkeypatch.setattr(steps, "chosen", lambda name, simulated: {})
 
 
@@ -75,7 +75,7 @@ def test_a_wrong_gradient_of_a_network_is_seen(tiny, wrong):
 
 def test_a_step_that_fails_does_not_end_the_others(monkeypatch, capsys):
     found, tried = Report(), []
-    monkeypatch.setattr(tinyconv.models, "names", lambda: ["lenet5", "alexnet"])
+    monkeypatch.setattr(steps, "names", lambda: ["lenet5", "alexnet"])
     monkeypatch.setattr(steps, "chosen", lambda name, simulated: {})
 
     def compare(report, name, arguments):

@@ -6,7 +6,6 @@ such unit changes a gradient by per cents. What rounding alone does is measured,
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -29,9 +28,14 @@ LARGE: dict[str, dict[str, Any]] = {"alexnet": {}, "resnet": {"depth": 50}}  # a
 Arguments = dict[str, Any]
 
 
+def names() -> list[str]:
+    """Return the builders' names; the others, such as resnet50, are settings of theirs."""
+    return [name for name in tinyconv.models.names() if tinyconv.models.resolve(name) == (name, {})]
+
+
 def arguments(name: str, width: float = 1.0) -> Arguments:
     """Return what builds this model at the scale of the lessons, with what of it the builder knows."""
-    known = inspect.signature(getattr(tinyconv.models, name)).parameters
+    known = tinyconv.models.parameters(name)
     wanted = {"num_classes": 10, "in_channels": 1, "scale": "lesson", **NEEDED.get(name, {})}
     wanted |= {} if width == 1.0 else {"width": width}
     return {key: value for key, value in wanted.items() if key in known}
@@ -75,9 +79,9 @@ def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -
 
 def check(report: Report, simulated: bool, quick: bool = False) -> None:
     """Run the steps, a line for each model; quick: in the simulator only that of the first."""
-    names = tinyconv.models.names()
-    left_out = names[1:] if simulated and quick else []
-    for name in names[: len(names) - len(left_out)]:
+    all_names = names()
+    left_out = all_names[1:] if simulated and quick else []
+    for name in all_names[: len(all_names) - len(left_out)]:
         with report.guarded(f"step of {name}"):
             found = chosen(name, simulated)
             if found is None:
@@ -85,7 +89,7 @@ def check(report: Report, simulated: bool, quick: bool = False) -> None:
             else:
                 compare(report, name, found)
     for name, found in {} if simulated or quick else LARGE.items():
-        if name in names:
+        if name in all_names:
             with report.guarded(f"step of {name}, the paper's scale"):
                 compare(report, name, found)
     if left_out:
