@@ -146,6 +146,13 @@ def test_private_files_stay_in_their_folder(path):
                 assert path.is_relative_to(folder), f"{name(path)}:{line} imports the private file {module}"
 
 
+def test_numba_cuda_is_imported_in_one_place():
+    """It needs NumPy mended before, and it will be another package one day."""
+    found = [name(path) for path in files("tinyconv") + files("kernels") for module, *_ in imports(path)
+             if module == "numba.cuda"]  # fmt: skip
+    assert found == ["kernels/tinyconv_kernels/cuda/_cuda.py"]
+
+
 def test_backends_have_the_same_files():
     backends = [p.parent for p in (ROOT / "kernels/tinyconv_kernels").glob("*/__init__.py")]
     public = {b.name: {p.name for p in b.glob("*.py") if not p.name.startswith("_")} for b in backends}

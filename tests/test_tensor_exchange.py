@@ -71,6 +71,14 @@ def test_dlpack_with_torch_both_ways(dtype):
     np.testing.assert_array_equal(torch.as_tensor(ours.numpy()).numpy(), theirs.numpy())
 
 
+def test_dlpack_of_a_dtype_that_numpy_lacks():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(BufferError, match="from_dlpack: torch.bfloat16 is no dtype of tinyconv; convert the array"):
+        tc.from_dlpack(torch.zeros(2, dtype=torch.bfloat16))
+    with pytest.raises(BufferError, match="require.* gradient"):
+        tc.from_dlpack(torch.zeros(2, requires_grad=True))
+
+
 @pytest.mark.parametrize("use", [lambda x: x.numpy(), lambda x: x.item(), lambda x: x.tolist(), np.from_dlpack, float])
 def test_meta_tensors_have_no_elements_to_give(use):
     with pytest.raises(

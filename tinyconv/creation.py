@@ -77,6 +77,8 @@ def full(
     dtype = errors.check_dtype("full", dtype)
     if devices.check_name(device) == "meta":
         return Tensor(devices.MetaArray(_shape((shape,)), dtype), requires_grad)
+    if device == "cuda" and np.ndim(value) == 0:
+        return Tensor(devices.full(_shape((shape,)), value, dtype), requires_grad)
     return Tensor(devices.move(np.full(_shape((shape,)), value, dtype), device), requires_grad)
 
 

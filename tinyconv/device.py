@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import types
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -92,6 +93,11 @@ def zeros(like: Any, shape: Sequence[int], dtype: Any = None) -> Any:
     return MetaArray(shape, dtype) if isinstance(like, MetaArray) else np.zeros(shape, dtype)
 
 
+def full(shape: Sequence[int], value: Any, dtype: Any) -> Any:
+    """Allocate an array on "cuda", filled with a number."""
+    return _cuda().full(shape, value, dtype)
+
+
 def move(array: Any, device: str) -> Any:
     """Return the array on ``device``: itself if it is there already."""
     check_name(device)
@@ -102,6 +108,22 @@ def move(array: Any, device: str) -> Any:
     if isinstance(array, MetaArray):
         raise RuntimeError(f'device "meta": an array of shape {array.shape} has no elements to copy to "{device}"')
     return _cuda().to_device(array) if device == "cuda" else _cuda().to_host(array)
+
+
+# What `beside` has copied, by the identity of the host's array; an entry goes with that array.
+_beside: dict[int, tuple[Any, Any]] = {}
+
+
+def beside(array: np.ndarray, like: Any) -> Any:
+    """Return a host array where ``like`` is; a GPU gets it once, as long as it lives. It must not change any more."""
+    if not isinstance(like, DeviceArray):
+        return move(array, of(like))
+    found = _beside.get(id(array))
+    if found is None or found[0]() is not array:
+        key = id(array)
+        found = weakref.ref(array, lambda _: _beside.pop(key, None)), move(array, "cuda")
+        _beside[key] = found
+    return found[1]
 
 
 def host(array: Any) -> np.ndarray:

@@ -19,14 +19,14 @@ def _exchange() -> Any:
 def dlpack(array: Any, **options: Any) -> Any:
     """Return the DLPack capsule of a Tensor's array."""
     if isinstance(array, DeviceArray):
-        return _exchange().export(array)
+        return _exchange().export(array, **options)
     # Contiguous: importers abort the process on negative strides.
     return device.contiguous(device.host(array)).__dlpack__(**options)
 
 
 def dlpack_device(array: Any) -> tuple[int, int]:
     """Return DLPack's (type, number) of the device: (1, 0) is the host, (2, 0) the first GPU."""
-    return _exchange().DEVICE if isinstance(array, DeviceArray) else device.host(array).__dlpack_device__()
+    return _exchange().where() if isinstance(array, DeviceArray) else device.host(array).__dlpack_device__()
 
 
 def cuda_array_interface(array: Any) -> dict[str, Any]:
@@ -41,7 +41,14 @@ def take(source: Any) -> Any:
     where = source.__dlpack_device__() if hasattr(source, "__dlpack_device__") else (1, 0)
     if where[0] in (2, 13):  # kDLCUDA, kDLCUDAManaged
         device.check_name("cuda")
+        _exchange().check_device(where)
         if hasattr(source, "__cuda_array_interface__"):
             return _exchange().from_interface(source)
         return _exchange().from_capsule(source.__dlpack__())
-    return np.from_dlpack(source)
+    try:
+        return np.from_dlpack(source)
+    except RuntimeError as problem:
+        if "dtype" not in str(problem):
+            raise
+        dtype = getattr(source, "dtype", "its dtype")  # bfloat16, for which NumPy has no name
+        raise BufferError(f"from_dlpack: {dtype} is no dtype of tinyconv; convert the array first") from None

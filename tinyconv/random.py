@@ -7,6 +7,7 @@ easy as 1, 2, 3").
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
@@ -93,9 +94,15 @@ def dropout_key(batch: int) -> tuple[int, int, np.ndarray]:
     step, call = _next()
     samples = _thread.samples
     if samples is None or len(samples) != batch:
-        samples = np.arange(batch, dtype=np.int64)
+        samples = _numbers(batch)
     mixed = hashlib.blake2b(f"{initial_seed()}/dropout/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(mixed, "little"), call, samples
+
+
+@functools.lru_cache(maxsize=8)
+def _numbers(batch: int) -> np.ndarray:
+    """Return 0, 1, ... as one and the same array, which a GPU then gets once."""
+    return np.arange(batch, dtype=np.int64)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class DeviceArray:
         What this is a view of, None if it was allocated.
     """
 
-    __slots__ = ("block", "shape", "dtype", "offset", "steps", "base", "__weakref__")
+    __slots__ = ("block", "shape", "dtype", "offset", "steps", "base", "_dense", "__weakref__")
     __array_ufunc__ = None  # np.add(array, x), array + x: TypeError
 
     def __init__(
@@ -47,7 +47,7 @@ class DeviceArray:
     ) -> None:
         self.block, self.shape, self.dtype, self.offset = block, shape, np.dtype(dtype), offset
         self.steps = row_major(shape) if steps is None else steps
-        self.base = base
+        self.base, self._dense = base, True if steps is None else None
 
     # ---------------------------------------------------------------------------------------------- what it looks like
     @property
@@ -79,16 +79,20 @@ class DeviceArray:
     def flags(self) -> _Flags:
         """Whether the elements lie in row-major order, and whether each index has an element of its own."""
         repeated = any(step == 0 and n > 1 for n, step in zip(self.shape, self.steps, strict=True))
-        return _Flags(self._row_major(), not repeated, self.base is None)
+        return _Flags(self.is_dense(), not repeated, self.base is None)
+
+    def is_dense(self) -> bool:
+        """Whether the elements lie in row-major order, without gaps; worked out once."""
+        if self._dense is None:
+            self._dense = self._row_major()
+        return self._dense
 
     def _row_major(self) -> bool:
         expected = 1
         for n, step in zip(reversed(self.shape), reversed(self.steps), strict=True):
-            if n == 0:
-                return True
-            if n > 1:
+            if n != 1:
                 if step != expected:
-                    return False
+                    return 0 in self.shape
                 expected *= n
         return True
 
@@ -119,13 +123,24 @@ class DeviceArray:
 
     def _steps_of(self, wanted: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the steps of the same elements in another shape, None where they cannot be a view."""
-        if self._row_major():
+        if self.is_dense():
             return row_major(wanted)
-        # Axes of size 1 come and go; the others must stay as they are.
         old = [(n, step) for n, step in zip(self.shape, self.steps, strict=True) if n != 1]
-        if [n for n, _ in old] != [n for n in wanted if n != 1]:
-            return None
-        left = iter(step for _, step in old)
+        new, steps = [n for n in wanted if n != 1], []
+        while old:
+            # The fewest axes on both sides that hold the same elements; then axes are joined, or cut, or both.
+            joined, step = old.pop(0)
+            sizes = [new.pop(0)]
+            while math.prod(sizes) != joined:
+                if math.prod(sizes) < joined:
+                    sizes.append(new.pop(0))
+                elif old and step == old[0][0] * old[0][1]:
+                    n, step = old.pop(0)
+                    joined *= n
+                else:
+                    return None
+            steps += [step * inner for inner in row_major(sizes)]
+        left = iter(steps)
         return tuple(0 if n == 1 else next(left) for n in wanted)
 
     def transpose(self, *axes: Any) -> DeviceArray:
@@ -158,7 +173,7 @@ class DeviceArray:
 
     def __getitem__(self, key: Any) -> DeviceArray:
         """Return a view: integers, slices, None and ... only (NumPy's rules)."""
-        parts = list(key) if isinstance(key, tuple) else [key]
+        parts = _parts(key)
         used = sum(part is not None and part is not Ellipsis for part in parts)
         if used > self.ndim:
             raise IndexError(f"too many indices for array: array is {self.ndim}-dimensional, but {used} were indexed")
@@ -206,13 +221,34 @@ class DeviceArray:
     def __setitem__(self, key: Any, value: Any) -> None:
         from tinyconv_kernels.cuda import elementwise, memory
 
-        target = self[key]
         if isinstance(value, np.ndarray):
             value = memory.to_device(np.ascontiguousarray(value.astype(self.dtype)))
+        if any(isinstance(part, (np.ndarray, list, bool, np.bool_)) for part in _parts(key)):
+            return self._write_at(np.arange(self.size).reshape(self.shape)[key], value)
+        target = self[key]
         if isinstance(value, DeviceArray):
             elementwise.copy(value.broadcast_to(target.shape), target)
         else:
             elementwise.fill(target, value)
+
+    def _write_at(self, positions: np.ndarray, value: Any) -> None:
+        """Write to elements by their numbers; of several values for one element, the last (NumPy's rule).
+
+        Every element is read and written, and 9 bytes for each go to the device: for many values, and not inside of a
+        loop. A thread for each value would be a race where two of them name one element.
+        """
+        from tinyconv_kernels.cuda import elementwise, index, memory
+
+        last = np.full(self.size, -1)
+        last[positions.reshape(-1)] = np.arange(positions.size)  # NumPy lets the last one win
+        written = memory.to_device((last >= 0).reshape(self.shape))
+        if isinstance(value, DeviceArray):
+            values = value.broadcast_to(positions.shape).astype(self.dtype).reshape(-1)
+            if not positions.size:
+                return
+            value = memory.empty(self.shape, self.dtype)
+            index.gather(values, memory.to_device(np.maximum(last, 0)), value.reshape(-1))
+        elementwise.where(written, value, self, self)
 
     # ------------------------------------------------------------------------------------- the host may not touch it
     def _refuse(self, *_: Any, **__: Any) -> Any:
@@ -222,6 +258,10 @@ class DeviceArray:
         )
 
     __array__ = __float__ = __int__ = __bool__ = __index__ = __iter__ = tolist = item = _refuse
+
+
+def _parts(key: Any) -> list[Any]:
+    return list(key) if isinstance(key, tuple) else [key]
 
 
 def row_major(shape: Sequence[int]) -> tuple[int, ...]:

@@ -111,6 +111,21 @@ def pow(real):  # noqa: A001
     return lambda x, y: x**y
 
 
+def whole_pow(real):
+    """By squaring: for x**y of whole numbers Numba CUDA computes in float64, which is wrong above 2^53."""
+    one, none = real(1), real(0)
+
+    def power(x, y):
+        result = one
+        while y > none:
+            if y & one:
+                result = real(result * x)
+            x, y = real(x * x), real(y >> one)
+        return result
+
+    return power
+
+
 def maximum(real):
     return lambda x, y: x if x != x or x > y else y
 

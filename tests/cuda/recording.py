@@ -52,7 +52,13 @@ class Launch:
 
     @property
     def double(self) -> bool:
-        """Whether float64 is among its arguments' types or in what it was made of, so that it may compute in it."""
+        """Whether it may compute in float64: it has float64 arrays, or no arrays of floats and was made for float64.
+
+        A number of a float32 kernel, argument or constant, is no excuse: that is the mistake to be found.
+        """
+        arrays = {str(kind.dtype) for kind in self.signature if hasattr(kind, "layout")}
+        if "float64" in arrays or "float32" in arrays:
+            return "float64" in arrays
         return "float64" in f"{self.signature} {list(_constants(self.kernel))}"
 
 

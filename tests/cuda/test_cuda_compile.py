@@ -12,16 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from compiling import REGISTERS, SHARED, Compiled, why_not
+from compiling import REGISTERS, SHARED, Compiled, needed
 
 pytestmark = pytest.mark.cuda_compile
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiler() -> None:
-    """Skip everything where nothing can be compiled."""
-    if reason := why_not():
-        pytest.skip(reason)
+    """Skip everything where nothing can be compiled; not in CI."""
+    needed()
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +81,44 @@ def test_float64_in_a_float32_kernel() -> None:
     assert "float64 instructions (sm_75, sm_80, sm_90)" in problems(constant)
     assert "float64 instructions" in problems(division)
     assert problems(constant, double=True) == ""
+
+
+def test_float64_constant_of_a_float32_kernels_factory() -> None:
+    """It looks like what a float64 kernel is made of."""
+    import numpy as np
+
+    tenth = np.float64(0.1)
+
+    def kernel(x: Any, count: Any) -> None:
+        x[count] = x[count] * tenth
+
+    assert "float64 instructions (sm_75, sm_80, sm_90)" in problems(kernel)
+    assert problems(kernel, double=True) == ""
+
+
+def test_float64_argument_of_a_float32_kernel() -> None:
+    from numba import cuda, types
+    from recording import Launch
+
+    @cuda.jit
+    def kernel(x: Any, factor: Any) -> None:
+        x[0] = x[0] * factor
+
+    single, double = (types.Array(kind, 1, "C") for kind in (types.float32, types.float64))
+    assert not Launch(kernel, (single, types.float64), 32).double
+    assert Launch(kernel, (double, types.float32), 32).double and Launch(kernel, (types.float64,), 32).double
+
+
+def test_a_missing_compiler_is_a_failure_in_ci(monkeypatch: Any) -> None:
+    import compiling
+
+    monkeypatch.setattr(compiling, "why_not", lambda: "no toolkit")
+    monkeypatch.setenv("TINYCONV_NO_SKIPS", "1")
+    with pytest.raises(pytest.fail.Exception, match="no toolkit"):
+        needed()
+    monkeypatch.delenv("TINYCONV_NO_SKIPS")
+    with pytest.raises(pytest.skip.Exception, match="no toolkit"):
+        needed()
 
 
 def test_array_in_local_memory() -> None:

@@ -60,3 +60,48 @@ def test_embedding(dtype, shape, width):
     np.testing.assert_array_equal(home(out), want)
     np.testing.assert_array_equal(home(dweight), want_dweight)
     assert (home(dweight)[4] == 0).all()  # never taken
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        np.arange(12).reshape(3, 4) % 3 == 0,
+        np.array([True, False, True]),
+        np.array([2, 0, 2]),
+        (slice(None), [1, 1, 3]),
+        (np.array([0, 1]), np.array([1, 1])),
+        (np.array([[0], [2]]), None, np.array([1, 3])),
+        np.zeros((3, 4), bool),
+    ],
+    ids=lambda key: str(key)[:30].replace("\n", ""),
+)
+@pytest.mark.parametrize("kind", ["number", "array", "on the device", "row"])
+def test_writing_by_mask_and_by_index_arrays(key, kind):
+    import tinyconv as tc
+
+    found = []
+    for device in ("cpu", "cuda"):
+        x = tc.arange(24).float().reshape(4, 6)[:3, 1:5].to(device)
+        shape = np.zeros((3, 4))[key].shape
+        array = 100 + np.arange(np.prod(shape, dtype=int), dtype=np.float64).reshape(shape)
+        row = array[..., :1]
+        x[key] = {"number": 7, "array": array, "on the device": tc.tensor(array).to(device), "row": row}[kind]
+        found.append(x.tolist())
+    assert found[0] == found[1]
+
+
+def test_writing_by_mask_says_what_is_wrong():
+    import tinyconv as tc
+
+    x = tc.zeros(3, 4, device="cuda")
+    with pytest.raises(IndexError, match=r"setitem: .* out of bounds .*; the tensor has shape \(3, 4\)"):
+        x[np.array([3])] = 1
+    with pytest.raises(IndexError, match=r"setitem: .*boolean"):
+        x[np.array([True, False])] = 1
+    with pytest.raises(ValueError, match="setitem: .* cannot be broadcast|setitem: .*broadcast"):
+        x[x > 1] = np.ones(3)
+    whole = tc.arange(6).float().to("cuda")
+    whole[whole > 3] = 0
+    view = whole[::2]
+    view[view == 2] = tc.tensor(9.0).to("cuda")
+    assert whole.tolist() == [0, 1, 9, 3, 0, 0]

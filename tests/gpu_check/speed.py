@@ -1,10 +1,11 @@
-"""Times on the GPU: the limits, matrix products, training steps; PyTorch's beside them, if it is installed."""
+"""Times on the GPU: the limits, what training is made of, training steps; PyTorch's beside them, if it is installed."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,27 +14,37 @@ import tinyconv
 from benchmarks import networks
 from benchmarks.twin import twin
 
+from . import work
+from .report import Report, Row
+
 BATCH = 128
-Row = dict[str, Any]
+NETWORKS = ("alexnet", "resnet50")  # of benchmarks/networks.py, at the paper's scale
+KINDS = {False: "float32", True: "TF32"}
 
 
-def seconds(function: Callable[[], Any], wait: Callable[[], Any], rounds: int = 5) -> float:
-    """Return the median time of a call; several calls a round, so that launching overlaps with computing."""
-    function()
-    wait()
-    began = time.perf_counter()
-    function()
-    wait()
-    calls = max(1, int(0.2 / max(time.perf_counter() - began, 1e-6)))
-    times = []
-    for _ in range(rounds):
+class Clock:
+    """Times of calls that run on while Python goes on; ``quick`` ones are shorter."""
+
+    def __init__(self, quick: bool) -> None:
+        self.rounds, self.round_seconds = (2, 0.05) if quick else (5, 0.2)
+
+    def __call__(self, function: Callable[[], Any], wait: Callable[[], Any] = tinyconv.cuda.synchronize) -> float:
+        """Return the median time of a call; several calls a round, so that launching overlaps with computing."""
+        function()
         wait()
         began = time.perf_counter()
-        for _ in range(calls):
-            function()
+        function()
         wait()
-        times.append((time.perf_counter() - began) / calls)
-    return statistics.median(times)
+        calls = max(1, int(self.round_seconds / max(time.perf_counter() - began, 1e-6)))
+        times = []
+        for _ in range(self.rounds):
+            wait()
+            began = time.perf_counter()
+            for _ in range(calls):
+                function()
+            wait()
+            times.append((time.perf_counter() - began) / calls)
+        return statistics.median(times)
 
 
 def _torch() -> Any:
@@ -44,77 +55,109 @@ def _torch() -> Any:
     return torch if torch.cuda.is_available() else None
 
 
-def measure() -> list[Row]:
-    """Measure everything, print tables, return the rows."""
-    torch = _torch()
-    print("\nspeed" + ("" if torch else " (PyTorch with CUDA is not installed: nothing to compare with)"))
-    rows = [_copy(torch), *_products(torch), *_steps(torch)]
-    for row in rows:
-        beside = f"   PyTorch {row['torch']:.4g}   time ratio {row['ratio']:.2f}" if row.get("torch") else ""
-        print(f"  {row['what']:<44} {row['ours']:.4g} {row['unit']}{beside}", flush=True)
-    return rows
+def measure(report: Report, quick: bool = False) -> None:
+    """Measure everything; a figure is printed when it is known."""
+    torch, clock = _torch(), Clock(quick)
+    print("\nspeed" + ("" if torch else " (PyTorch with CUDA is not installed: nothing to compare with)"), flush=True)
+    limits: dict[str, float] = {}
+    with report.guarded("speed of copying"):
+        _copy(report, clock, torch, limits)
+    for tf32 in KINDS:
+        with report.guarded(f"speed of matmul, {KINDS[tf32]}"), _arithmetic(torch, tf32):
+            _products(report, clock, torch, tf32, limits)
+    for name, make in work.OPERATIONS.items():
+        with report.guarded(f"speed of {name}"):
+            _operation(report, clock, torch, name, make, limits)
+    for network in networks.networks():
+        if network.name in NETWORKS:
+            with report.guarded(f"speed of a step of {network.title}"):
+                _steps(report, clock, torch, network, limits)
+            tinyconv.cuda.empty_cache()
 
 
-def _row(what: str, unit: str, work: float, ours: float, theirs: float | None) -> Row:
-    """Return rates (``work`` a second) and the ratio of the times: less than 1 is faster than PyTorch."""
-    row: Row = {"what": what, "unit": unit, "ours": work / ours}
-    return row | ({} if theirs is None else {"torch": work / theirs, "ratio": ours / theirs})
+@contextmanager
+def _arithmetic(torch: Any, tf32: bool) -> Iterator[None]:
+    """Inside, both libraries may use tensor cores, or may not."""
+    if torch:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    with tinyconv.allow_tf32(tf32):
+        yield
 
 
-def _copy(torch: Any) -> Row:
+def row(what: str, unit: str, amount: float, ours: float, theirs: float | None, limit: tuple[float, str] | None) -> Row:
+    """Return rates (``amount`` of work a second), the share of a limit, and the times' ratio: below 1 is faster."""
+    found: Row = {"what": what, "unit": unit, "ours": amount / ours}
+    if limit is not None:
+        found |= {"share": limit[0], "of": limit[1]}
+    return found | ({} if theirs is None else {"torch": amount / theirs, "ratio": ours / theirs})
+
+
+def _share(amount: float, seconds: float, limits: dict[str, float], name: str) -> tuple[float, str] | None:
+    """Return (share of a limit, its name); None where the limit could not be measured."""
+    return (amount / seconds / limits[name], name) if name in limits else None
+
+
+def _copy(report: Report, clock: Clock, torch: Any, limits: dict[str, float]) -> None:
     n = 1 << 28
-    x = tinyconv.zeros(n, device="cuda")
-    y = tinyconv.empty(n, device="cuda")
+    x, y = tinyconv.zeros(n, device="cuda"), tinyconv.empty(n, device="cuda")
     kernel = tinyconv.device.kernels_for(x.data).elementwise.copy
-    ours = seconds(lambda: kernel(x.data, y.data), tinyconv.cuda.synchronize)
-    theirs = None
+    ours, theirs = clock(lambda: kernel(x.data, y.data)), None
     if torch:
         a, b = torch.zeros(n, device="cuda"), torch.empty(n, device="cuda")
-        theirs = seconds(lambda: b.copy_(a), torch.cuda.synchronize)
-    return _row("copying 1 GiB (read + write)", "GB/s", 8 * n / 1e9, ours, theirs)
+        theirs = clock(lambda: b.copy_(a), torch.cuda.synchronize)
+    limits["copying"] = 8 * n / min(filter(None, (ours, theirs)))
+    report.add(row("copying 1 GiB (read + write)", "GB/s", 8 * n / 1e9, ours, theirs, None))
 
 
-def _products(torch: Any) -> list[Row]:
-    rows = []
+def _products(report: Report, clock: Clock, torch: Any, tf32: bool, limits: dict[str, float]) -> None:
     rng = np.random.default_rng(0)
-    for n in (1024, 4096):
+    for n in (4096, 1024):  # the limit first
         a, b = (rng.standard_normal((n, n), np.float32) for _ in range(2))
-        ours = [tinyconv.tensor(v, device="cuda") for v in (a, b)]
-        for tf32 in (False, True):
-            theirs = None
-            if torch:
-                torch.backends.cuda.matmul.allow_tf32 = tf32
-                pair = [torch.from_numpy(v).cuda() for v in (a, b)]
-                theirs = seconds(lambda pair=pair: pair[0] @ pair[1], torch.cuda.synchronize)
-            with tinyconv.allow_tf32(tf32), tinyconv.no_grad():
-                time_ = seconds(lambda ours=ours: ours[0] @ ours[1], tinyconv.cuda.synchronize)
-            rows.append(_row(f"matmul {n}, {'TF32' if tf32 else 'float32'}", "GFLOP/s", 2 * n**3 / 1e9, time_, theirs))
-    return rows
+        x, y = (tinyconv.tensor(v, device="cuda") for v in (a, b))
+        theirs = None
+        if torch:
+            p, q = (torch.from_numpy(v).cuda() for v in (a, b))
+            theirs = clock(lambda p=p, q=q: p @ q, torch.cuda.synchronize)
+        with tinyconv.no_grad():
+            ours = clock(lambda x=x, y=y: x @ y)
+        name = f"GEMM in {KINDS[tf32]}"
+        limits.setdefault(name, 2 * n**3 / min(filter(None, (ours, theirs))))
+        share = _share(2 * n**3, ours, limits, name)
+        report.add(row(f"matmul {n}, {KINDS[tf32]}", "GFLOP/s", 2 * n**3 / 1e9, ours, theirs, share))
 
 
-def _steps(torch: Any) -> list[Row]:
-    rows = []
-    for network in networks.networks():
-        model = networks.build(network)
-        module = twin(model).cuda() if torch else None
-        images, labels = networks.batch(model, BATCH)
-        model.to("cuda")
-        step = networks._step(
-            tinyconv.functional, model, tinyconv.tensor(images, device="cuda"), tinyconv.tensor(labels, device="cuda"),
-            tinyconv.optim.SGD(model.parameters(), **networks.OPTIONS),
-        )  # fmt: skip
-        for tf32 in (False, True):
-            with tinyconv.allow_tf32(tf32):
-                ours, theirs = seconds(step, tinyconv.cuda.synchronize), None
+def _operation(report: Report, clock: Clock, torch: Any, name: str, make: Any, limits: dict[str, float]) -> None:
+    """Time an operation where it computes, in both arithmetics; or where it moves bytes, in float32."""
+    found = make(BATCH)
+    for tf32 in KINDS if found.flops else (False,):
+        with _arithmetic(torch, tf32):
+            ours, theirs = clock(found.run), None
+            if torch and found.torch:
+                theirs = clock(found.torch(torch), torch.cuda.synchronize)
+        limit = f"GEMM in {KINDS[tf32]}" if found.flops else "copying"
+        share = _share(found.flops or found.bytes, ours, limits, limit)
+        unit, amount = ("GFLOP/s", found.flops) if found.flops else ("GB/s", found.bytes)
+        report.add(row(f"{name}, {KINDS[tf32]}", unit, amount / 1e9, ours, theirs, share))
+
+
+def _steps(report: Report, clock: Clock, torch: Any, network: networks.Network, limits: dict[str, float]) -> None:
+    model = networks.build(network)
+    module = twin(model).cuda() if torch else None
+    images, labels = networks.batch(model, BATCH)
+    flops = work.step_flops(model) * BATCH
+    model.to("cuda")
+    step = networks._step(
+        tinyconv.functional, model, tinyconv.tensor(images, device="cuda"), tinyconv.tensor(labels, device="cuda"),
+        tinyconv.optim.SGD(model.parameters(), **networks.OPTIONS),
+    )  # fmt: skip
+    for tf32, kind in KINDS.items():
+        with _arithmetic(torch, tf32):
+            ours, theirs = clock(step), None
             if module is not None:
-                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
                 other = networks._step(
                     torch.nn.functional, module, torch.from_numpy(images).cuda(), torch.from_numpy(labels).cuda(),
                     torch.optim.SGD(module.parameters(), **networks.OPTIONS),
                 )  # fmt: skip
-                theirs = seconds(other, torch.cuda.synchronize)
-            kind = "TF32" if tf32 else "float32"
-            rows.append(_row(f"step of {network.title}, {BATCH} images, {kind}", "images/s", BATCH, ours, theirs))
-        del model, module, step
-        tinyconv.cuda.empty_cache()
-    return rows
+                theirs = clock(other, torch.cuda.synchronize)
+        share = _share(flops, ours, limits, f"GEMM in {kind}")
+        report.add(row(f"step of {network.title}, {BATCH} images, {kind}", "images/s", BATCH, ours, theirs, share))

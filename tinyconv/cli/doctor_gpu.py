@@ -80,14 +80,12 @@ def cuda_package() -> list[Finding]:
         advice = 'pip install "tinyconv[cuda13]" (or cuda12)'
         return [Finding("numba.cuda", "numba-cuda is not installed", advice, NOTE)]
     try:
-        from numba import cuda
+        from tinyconv_kernels.cuda import memory  # which has the one import of numba.cuda
     except Exception as problem:
-        hint = "NumPy 2.5 has no row_stack, which numba-cuda 0.30 asks for: pip install 'numpy<2.5'"  # numba-cuda#907
-        advice = hint if "row_stack" in str(problem) else "pip install --upgrade numba-cuda"
+        advice = "pip install --upgrade numba-cuda"
         return [Finding("numba.cuda", f"cannot be imported ({type(problem).__name__}: {problem})", advice, BROKEN)]
-    kind = getattr(cuda, "implementation", "built into numba")
-    state = "finds a GPU" if cuda.is_available() else "finds no GPU"
-    return [Finding("numba.cuda", f"{kind}, {Path(cuda.__file__).parent}, {state}"), *_try_kernel()]
+    maker, folder = memory.package()
+    return [Finding("numba.cuda", f"{maker}, {folder}, {memory.why_not() or 'finds a GPU'}"), *_try_kernel()]
 
 
 def _try_kernel() -> list[Finding]:

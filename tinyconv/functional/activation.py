@@ -246,7 +246,7 @@ class Dropout(Function):
         ctx.scale = scale
         ctx.rows = (x.shape[0] if x.ndim else 1, math.prod(x.shape[1:]))
         seed, stream, samples = random.dropout_key(ctx.rows[0])
-        samples = device.move(samples, device.of(x))
+        samples = device.beside(samples, x)
         y, mask = device.empty(x, x.shape), device.empty(x, ctx.rows, np.bool_)
         kernel = device.kernels_for(x).random.dropout_forward
         kernel(device.contiguous(x).reshape(ctx.rows), y.reshape(ctx.rows), mask, samples, p, scale, seed, stream)

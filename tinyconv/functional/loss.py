@@ -28,7 +28,6 @@ class CrossEntropy(Function):
     def forward(
         ctx: Any, x: Any, target: Any, weight: Any, rule: tuple, view: tuple, shape: tuple, divisor: Any
     ) -> Any:
-        target = device.move(target, device.of(x))
         loss, log_prob = device.empty(x, target.shape), device.empty(x, view)
         kernels = device.kernels_for(x)
         kernels.softmax.cross_entropy_forward(
@@ -101,10 +100,6 @@ def _check(op: str, x: Tensor, target: Any, reduction: str, integers: bool = Fal
         errors.check_shape(op, "target", target, x.shape, "like x")
 
 
-def _in_unit_interval(values: np.ndarray) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())
-
-
 def _constant(op: str, x: Tensor, name: str, weight: Tensor) -> Tensor:
     """Return a weight without its gradient, or raise if it does not broadcast to x's shape."""
     errors.check_tensor(op, name, weight)
@@ -153,6 +148,12 @@ def _class_targets(op: str, x: Tensor, target: Tensor, view: tuple[int, int, int
     classes = device.host(target.data)
     errors.check_range(op, "target", classes, view[1], ignore)
     return np.ascontiguousarray(classes, np.int64).reshape(shape)
+
+
+def _where_x_is(x: Tensor, target: Tensor, classes: Any) -> Any:  # on a GPU the target itself is there already
+    if target.device == x.device == "cuda":
+        return device.contiguous(target.data.astype(np.int64, copy=False)).reshape(classes.shape)
+    return device.move(classes, x.device)
 
 
 def _class_weight(op: str, x: Tensor, weight: Any, classes: int) -> Any:
@@ -218,7 +219,7 @@ def cross_entropy(
     if reduction == "mean":  # of nothing: NaN, without a warning (PyTorch's rule)
         divisor = _weight_of(targets, shares, ignore_index) or float("nan")
     rule = int(ignore_index), float(label_smoothing)
-    return CrossEntropy.apply(x, targets, shares, rule, view, target.shape, divisor)
+    return CrossEntropy.apply(x, _where_x_is(x, target, targets), shares, rule, view, target.shape, divisor)
 
 
 def _soft_cross_entropy(
@@ -351,11 +352,12 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
     Raises
     ------
     ValueError
-        An x lies outside [0, 1].
+        An x on the CPU lies outside [0, 1]. On a GPU its loss is NaN.
     """
     op = "binary_cross_entropy"
     _check(op, x, target, reduction)
-    if x.device != "meta" and x.numel() and not _in_unit_interval(device.host(x.data)):
+    # Not on a GPU, which would have to finish all its work first; there the logarithms of such an x give NaN.
+    if x.device == "cpu" and not ((x.data >= 0) & (x.data <= 1)).all():
         raise ValueError(f"{op}: x must be probabilities in [0, 1]; use binary_cross_entropy_with_logits for scores")
     loss = BinaryCrossEntropy.apply(x, target)
     return _reduce(loss if weight is None else loss * _constant(op, x, "weight", weight), reduction)

@@ -4,39 +4,22 @@ import numpy as np
 from numba import njit
 
 from tinyconv_kernels.cpu._share import share, threads_for
+from tinyconv_kernels.geometry import linear_positions, nearest_positions
 
 
 def _planes(a):
     return a.reshape(a.shape[0] * a.shape[1], a.shape[2], a.shape[3])
 
 
-def _nearest(out_size, size, scale):
-    """Source position of every output: floor(out scale), in float32 for either dtype, as PyTorch computes it.
-
-    Equal and doubled sizes copy each pixel once or twice, whatever a scale such as 1 / 2.1 says (PyTorch, too).
-    """
-    if out_size in (size, 2 * size):
-        scale = size / out_size
-    position = np.floor(np.arange(out_size, dtype=np.float32) * np.float32(scale)).astype(np.int64)
-    return np.minimum(position, size - 1)
-
-
-def _linear(out_size, size, align_corners, scale, dtype):
+def _linear(out_size, size, *rule):
     """Return the two neighbouring source positions of every output and the weight of the second."""
-    steps = np.arange(out_size, dtype=dtype)
-    if out_size == size:
-        position = steps
-    elif align_corners:
-        position = steps * dtype.type(scale)
-    else:
-        position = np.maximum((steps + dtype.type(0.5)) * dtype.type(scale) - dtype.type(0.5), 0)
-    low = np.minimum(np.floor(position).astype(np.int64), size - 1)
-    return low, np.minimum(low + 1, size - 1), np.clip(position - low, 0, 1).astype(dtype)
+    low, weight = linear_positions(out_size, size, *rule)
+    return low, np.minimum(low + 1, size - 1), weight
 
 
 def interpolate_nearest_forward(x, y, scale):
     """One thread owns one plane. Writes y."""
-    rows, columns = _nearest(y.shape[2], x.shape[2], scale[0]), _nearest(y.shape[3], x.shape[3], scale[1])
+    rows, columns = [nearest_positions(y.shape[i], x.shape[i], scale[i - 2]) for i in (2, 3)]
     share(threads_for(y.size), _nearest_forward, y.shape[0] * y.shape[1], _planes(x), _planes(y), rows, columns)
 
 
@@ -51,7 +34,7 @@ def _nearest_forward(first, last, x, y, rows, columns):
 
 def interpolate_nearest_backward(dy, dx, scale):
     """One thread owns one plane. Writes dx: the sum over each pixel's copies."""
-    rows, columns = _nearest(dy.shape[2], dx.shape[2], scale[0]), _nearest(dy.shape[3], dx.shape[3], scale[1])
+    rows, columns = [nearest_positions(dy.shape[i], dx.shape[i], scale[i - 2]) for i in (2, 3)]
     share(threads_for(dy.size), _nearest_backward, dy.shape[0] * dy.shape[1], _planes(dy), _planes(dx), rows, columns)
 
 

@@ -21,7 +21,7 @@ from tinyconv_kernels import scalar
 from tinyconv_kernels.cuda import _gather
 from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
 from tinyconv_kernels.cuda._gather import NOWHERE, corner, spot
-from tinyconv_kernels.cuda._instructions import inlined, limits, load4, registers, store4
+from tinyconv_kernels.cuda._instructions import inlined, limits, load4, registers, storing
 from tinyconv_kernels.cuda._product import product
 from tinyconv_kernels.cuda._taps import PHASE, TAP
 from tinyconv_kernels.cuda._tile import arithmetic
@@ -65,7 +65,7 @@ def _writer(tile, dtype, wide):
     own_rows, own_columns = map(np.uint32, tile.own)
     group = np.uint32(4 if wide else 1)
     groups = np.uint32(own_columns // group)
-    one, two, three = map(np.uint32, (1, 2, 3))
+    store = storing(wide)
 
     @inlined
     def write(sums, y, x, c0, count, left, out, to, grid, result):
@@ -77,10 +77,7 @@ def _writer(tile, dtype, wide):
                 for i in range(own_rows):
                     if row(i, y) < left:
                         place, s = uint32(first + row(i, y) * result[1]), uint32(i * own_columns + j * group)
-                        if wide:
-                            store4(out, place, sums[s], sums[s + one], sums[s + two], sums[s + three])
-                        else:
-                            out[place] = sums[s]
+                        store(out, place, sums, s)
 
     return write
 
@@ -132,15 +129,19 @@ def by_tiles(tile, dtype, wide, several):
 
 @functools.cache
 def by_threads(dtype):
-    """Return the kernel in which a thread owns one result of one phase."""
+    """Return the kernel in which a thread owns one result of one phase; each phase has so many blocks."""
     relu, real = inlined(scalar.relu(dtype.type)), from_dtype(dtype)
 
     @cuda.jit
-    def kernel(weight, w0, x, x0, out, out0, bias, bias0, table, phase, counts, steps, image, window, result, flags):
+    def kernel(
+        weight, w0, x, x0, out, out0, bias, bias0, table, phase, counts, steps, image, window, result, flags, blocks
+    ):  # fmt: skip
         images, rows, groups = counts
-        (tap, taps, start), grid = phase_of(table, uint32(cuda.blockIdx.y))
+        block = uint32(cuda.blockIdx.x)
+        number = uint32(block // blocks)
+        (tap, taps, start), grid = phase_of(table, number)
         count = uint32(images * grid[0])
-        i = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
+        i = uint32((block - number * blocks) * uint32(cuda.blockDim.x) + cuda.threadIdx.x)
         if count > 0 and uint32(i // count) < rows * groups:
             channel, c = uint32(i // count), uint32(i % count)
             g = uint32(channel // rows)

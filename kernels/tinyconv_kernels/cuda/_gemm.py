@@ -10,7 +10,7 @@ import numpy as np
 from numba import from_dtype, int32, uint32
 
 from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
-from tinyconv_kernels.cuda._instructions import inlined, limits, load4_if, load_if, registers, store4
+from tinyconv_kernels.cuda._instructions import inlined, limits, load4_if, load_if, registers, store4, storing
 from tinyconv_kernels.cuda._product import Operand, product
 from tinyconv_kernels.cuda._strided import place
 from tinyconv_kernels.cuda._tile import arithmetic
@@ -116,7 +116,7 @@ def _writer(tile, dtype, wide):
     own_rows, own_columns = map(np.uint32, tile.own)
     group = np.uint32(4 if wide else 1)
     groups = np.uint32(own_columns // group)
-    one, two, three = map(np.uint32, (1, 2, 3))
+    store = storing(wide)
 
     @inlined
     def write(sums, y, x, m0, n0, rows, columns, out, to, steps):
@@ -127,10 +127,7 @@ def _writer(tile, dtype, wide):
                     n, s = uint32(n0 + column(j * group, x)), uint32(i * own_columns + j * group)
                     place = uint32(to + m * steps[0] + n * steps[1])
                     if n < columns:
-                        if wide:
-                            store4(out, place, sums[s], sums[s + one], sums[s + two], sums[s + three])
-                        else:
-                            out[place] = sums[s]
+                        store(out, place, sums, s)
 
     return write
 

@@ -142,3 +142,18 @@ else:
             return cuda.local.array(count, real)
 
         return allocate
+
+
+def storing(wide):
+    """Return a device function (out, place, sums, s) -> out[place] = sums[s]; ``wide``: of four neighbours each."""
+    one, two, three = map(np.uint32, (1, 2, 3))
+
+    @inlined
+    def four(out, place, sums, s):
+        store4(out, place, sums[s], sums[s + one], sums[s + two], sums[s + three])
+
+    @inlined
+    def single(out, place, sums, s):
+        out[place] = sums[s]
+
+    return four if wide else single

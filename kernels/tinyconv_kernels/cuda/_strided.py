@@ -56,7 +56,30 @@ def place(axes):
 
 def steps_in(value, shape):
     """Return the steps of an operand that is broadcast to ``shape``; zeros for a number."""
-    return value.broadcast_to(shape).steps if isinstance(value, DeviceArray) else (0,) * len(shape)
+    if not isinstance(value, DeviceArray):
+        return (0,) * len(shape)
+    return value.steps if value.shape == shape else value.broadcast_to(shape).steps
+
+
+def overlapping(x, steps, out):
+    """Whether elements of ``out`` may be others of ``x``, read with ``steps``: a thread would read what another wrote.
+
+    Told by bounds alone: what lies interleaved counts as overlapping.
+    """
+    if x.block is not out.block or x.offset == out.offset and _same(out.shape, steps, out.steps):
+        return False
+    low, high = _bounds(x.offset, out.shape, steps)
+    first, last = _bounds(out.offset, out.shape, out.steps)
+    return low <= last and first <= high
+
+
+def _same(shape, steps, others):
+    return all(n == 1 or a == b for n, a, b in zip(shape, steps, others, strict=True))
+
+
+def _bounds(offset, shape, steps):
+    ends = [(n - 1) * step for n, step in zip(shape, steps, strict=True)]
+    return offset + sum(e for e in ends if e < 0), offset + sum(e for e in ends if e > 0)
 
 
 def is_array(value):

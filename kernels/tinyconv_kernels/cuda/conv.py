@@ -20,8 +20,8 @@ from tinyconv_kernels.cuda.matmul import matmul
 from tinyconv_kernels.geometry import output_size
 
 # Multiplications up to which, and channels of a group below which, a thread computes a result of its own; threads that
-# fill a GPU; limits of CUDA's grids, and of the division by reciprocals (cuda/_taps.py).
-_FEW, _NARROW, _THREADS, _GRID, _POSITIONS = 1 << 15, 5, 1 << 16, 65535, 1 << 31
+# fill a GPU; the limit of the division by reciprocals (cuda/_taps.py).
+_FEW, _NARROW, _THREADS, _POSITIONS = 1 << 15, 5, 1 << 16, 1 << 31
 
 
 def conv2d_forward(x, weight, bias, y, stride, padding, dilation, groups, activation, workspace):
@@ -137,9 +137,10 @@ def _correlate_with(table, x, weight, bias, out, rows, groups, steps, window, re
     image, flags = (C * H * W, C // groups * H * W, H, W), (int(bias is not None), int(activation == "relu"))
     arguments = memory.flat(weight), weight.offset, *arrays, memory.flat(table.rows), table.first, (N, rows, groups)
     arguments = *arguments, steps, image, window, result, flags
-    if out.size * table.taps <= _FEW or rows < _NARROW or max(groups, table.phases) > _GRID:
-        grid = -(-positions * rows * groups // launch.THREADS), table.phases
-        return launch.blocks(_correlate.by_threads(out.dtype), grid, launch.THREADS, *arguments)
+    if out.size * table.taps <= _FEW or rows < _NARROW or max(groups, table.phases) > launch.GRID:
+        blocks = -(-positions * rows * groups // launch.THREADS)  # of one phase
+        grid = (blocks * table.phases,)
+        return launch.blocks(_correlate.by_threads(out.dtype), grid, launch.THREADS, *arguments, blocks)
     tile = choose(rows, positions, groups * table.phases, out.dtype)
     wide = _neighbours(out, table, result) and not tile.tf32
     grid = -(-rows // tile.rows) * -(-positions // tile.columns), groups, table.phases
@@ -157,7 +158,7 @@ def _weights(table, dy, x, dweight, counts, step, image, window):
     N, rows, groups = counts
     positions = N * table.positions
     _check(positions)
-    few = dweight.size * positions <= _FEW or rows < _NARROW or groups > _GRID
+    few = dweight.size * positions <= _FEW or rows < _NARROW or groups > launch.GRID
     tile = None if few else choose(rows, table.taps, groups, dweight.dtype)
     count, each = _thread_parts(dweight.size, positions) if few else parts(tile, rows, table.taps, groups, positions)
     sums = dweight if count == 1 else memory.empty((count, *dweight.shape), dweight.dtype)
@@ -175,7 +176,7 @@ def _weights(table, dy, x, dweight, counts, step, image, window):
 
 def _thread_parts(weights, positions):
     """Return (parts, positions of each) such that one thread for each weight and part fills a GPU."""
-    count = max(1, min(-(-_THREADS // weights), positions // 256))
+    count = max(1, min(-(-_THREADS // weights), positions // 256, launch.GRID))
     each = -(-positions // count)
     return max(1, -(-positions // max(1, each))), each
 

@@ -1,7 +1,9 @@
 """Elementwise kernels: one thread per element, under broadcasting; definition: ``reference/elementwise.py``.
 
 One kernel is made for each function of ``scalar.py``, dtype and number of axes; those that follow each other in memory
-are joined first (``cuda/_strided.py``). An operand is an array or a Python number.
+are joined first (``cuda/_strided.py``). An operand is an array or a Python number. Where all arrays have one shape and
+no gaps, as nearly always in training, another kernel takes no sizes and steps: Numba spends more time on a launch's
+arguments than a GPU on a small array.
 """
 
 import functools
@@ -12,30 +14,58 @@ from numba import from_dtype, uint32
 from tinyconv_kernels import scalar
 from tinyconv_kernels.cuda import launch, memory
 from tinyconv_kernels.cuda._cuda import cuda, device
-from tinyconv_kernels.cuda._strided import is_array, joined, number, place, steps_in
+from tinyconv_kernels.cuda._strided import is_array, joined, number, overlapping, place, steps_in
 
 
 def _run(name, operands, out, compute=None):
     """Write out = the function of ``scalar.py`` of the operands, which are converted to ``compute`` (out's) first."""
     if out.size == 0:
         return
+    memory.written(out)
     compute = out.dtype if compute is None else np.dtype(compute)
-    sizes, steps = joined(out.shape, *(steps_in(a, out.shape) for a in operands), out.steps)
     kinds = tuple(map(is_array, operands))
+    if all(_beside(a, out) for a, kind in zip(operands, kinds, strict=True) if kind) and out.is_dense():
+        values = [part for a in operands for part in _place(a, compute)]
+        kernel = _dense_kernel(name, compute, kinds)
+        return launch.each(kernel, out.size, *values, memory.flat(out), out.offset, out.size)
+    operands, steps = _readable(operands, out)
+    sizes, steps = joined(out.shape, *steps, out.steps)
     kernel = _kernel(name, compute, kinds, len(sizes))
-    values = []
-    for operand, step in zip(operands, steps, strict=False):
-        if is_array(operand):
-            values += [memory.flat(operand), operand.offset, step]
-        else:
-            values += [number(operand, compute), 0, step]
+    values = [part for a, step in zip(operands, steps, strict=False) for part in (*_place(a, compute), step)]
     launch.each(kernel, out.size, *values, memory.flat(out), out.offset, steps[-1], sizes, out.size)
+
+
+def _beside(x, out):
+    """Whether x has out's shape, no gaps, and no element that is another one of out."""
+    return x.shape == out.shape and x.is_dense() and (x.block is not out.block or x.offset == out.offset)
+
+
+def _place(operand, compute):
+    """Return (memory, number of the first element) of an array, (number, 0) of a number."""
+    if is_array(operand):
+        return memory.flat(operand), operand.offset
+    return number(operand, compute), 0
+
+
+def _readable(operands, out):
+    """Return the operands and their steps; a copy of one that another thread might overwrite first (x[1:] = x[:-1])."""
+    steps = [steps_in(a, out.shape) for a in operands]
+    if any(is_array(a) and overlapping(a, s, out) for a, s in zip(operands, steps, strict=True)):
+        operands = [a.copy() if is_array(a) and a.block is out.block else a for a in operands]
+        steps = [steps_in(a, out.shape) for a in operands]
+    return operands, steps
 
 
 @functools.cache
 def _kernel(name, compute, kinds, axes):
     function, real, at = device(getattr(scalar, name)(compute.type)), from_dtype(compute), place(axes)
     return _ARITY[len(kinds)](function, at, *(_reader(kind, real) for kind in kinds))
+
+
+@functools.cache
+def _dense_kernel(name, compute, kinds):
+    function, real = device(getattr(scalar, name)(compute.type)), from_dtype(compute)
+    return _DENSE[len(kinds)](function, *(_reader(kind, real) for kind in kinds))
 
 
 def _reader(kind, real):
@@ -78,6 +108,40 @@ def _three(function, at, get_x, get_y, get_z):
 
 
 _ARITY = {1: _one, 2: _two, 3: _three}
+
+
+def _dense_one(function, get):
+    @cuda.jit
+    def kernel(x, x0, out, out0, count):
+        i = uint32(cuda.grid(1))
+        if i < count:
+            out[uint32(out0 + i)] = function(get(x, uint32(x0 + i)))
+
+    return kernel
+
+
+def _dense_two(function, get_x, get_y):
+    @cuda.jit
+    def kernel(x, x0, y, y0, out, out0, count):
+        i = uint32(cuda.grid(1))
+        if i < count:
+            out[uint32(out0 + i)] = function(get_x(x, uint32(x0 + i)), get_y(y, uint32(y0 + i)))
+
+    return kernel
+
+
+def _dense_three(function, get_x, get_y, get_z):
+    @cuda.jit
+    def kernel(x, x0, y, y0, z, z0, out, out0, count):
+        i = uint32(cuda.grid(1))
+        if i < count:
+            first, second = get_x(x, uint32(x0 + i)), get_y(y, uint32(y0 + i))
+            out[uint32(out0 + i)] = function(first, second, get_z(z, uint32(z0 + i)))
+
+    return kernel
+
+
+_DENSE = {1: _dense_one, 2: _dense_two, 3: _dense_three}
 
 
 def _common(*operands):
@@ -177,7 +241,7 @@ def div(x, y, out):
 
 def pow(x, y, out):  # noqa: A001
     """One thread owns one element. Writes out = x^y; NaN for a negative x and a fractional y."""
-    _run("pow", (x, y), out)
+    _run("whole_pow" if out.dtype.kind in "iu" else "pow", (x, y), out)
 
 
 def maximum(x, y, out):

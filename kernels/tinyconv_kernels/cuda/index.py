@@ -27,6 +27,7 @@ def embedding_forward(weight, index, out):
 
 
 def _take(rows, positions, out, width):
+    memory.written(out)
     places = memory.flat(rows), rows.offset, memory.flat(positions), positions.offset, memory.flat(out), out.offset
     launch.each(_read, out.size, *places, width, out.size)
 
@@ -55,32 +56,46 @@ def _add(dy, positions, out, width):
     """Add row i of dy to row positions[i] of out, in the order of i; rows are ``width`` long."""
     if positions.size == 0:
         return
-    # Names, not temporaries: a DeviceArray that nobody holds gives its memory to the next one, before the launch.
-    order, starts = map(memory.to_device, _readers(memory.to_host(positions).reshape(-1)))
-    count = (starts.size - 1) * width
+    memory.written(out)
+    found = positions.block.derived.get(_key(positions)) or _readers(positions)
+    readers, named = found
+    count = named * width
     places = memory.flat(dy), dy.offset, memory.flat(positions), positions.offset, memory.flat(out), out.offset
-    launch.each(_sum, count, *places, memory.flat(order), memory.flat(starts), width, count)
+    launch.each(_sum, count, *places, memory.flat(readers), positions.size, width, count)
+
+
+def _key(positions):
+    return positions.offset, positions.shape, positions.steps
 
 
 def _readers(positions):
-    """Return (readers by what they read, equal ones in order; where the readers of each element begin, and the end)."""
-    order = np.argsort(positions, kind="stable")
-    named = positions[order]
+    """Return (readers by what they read, equal ones in order; then where each element's begin, and the end), elements.
+
+    A table of positions that stays the same (LeNet-5's connections) is sorted once.
+    """
+    numbers = memory.to_host(positions).reshape(-1)
+    order = np.argsort(numbers, kind="stable")
+    named = numbers[order]
     first = np.flatnonzero(named[1:] != named[:-1]) + 1
-    return order.astype(np.uint32), np.concatenate(([0], first, [len(order)])).astype(np.uint32)
+    starts = np.concatenate(([0], first, [len(order)]))
+    found = memory.to_device(np.concatenate((order, starts)).astype(np.uint32)), len(first) + 1
+    if positions.block.known is not None:
+        positions.block.derived[_key(positions)] = found
+    return found
 
 
 @cuda.jit
-def _sum(dy, dy0, positions, p0, out, out0, order, starts, width, count):
+def _sum(dy, dy0, positions, p0, out, out0, readers, starts, width, count):
+    """readers: numbers of readers, and from ``starts`` on where each element's begin."""
     i = uint32(cuda.grid(1))
     if i < count:
         element = uint32(i // width)
         column = uint32(i - element * width)
-        j, end = starts[element], starts[element + uint32(1)]
-        row = uint32(positions[p0 + order[j]])
+        j, end = readers[starts + element], readers[starts + element + uint32(1)]
+        row = uint32(positions[p0 + readers[j]])
         place = uint32(out0 + row * width + column)
         total = out[place]
         while j < end:
-            total = total + dy[uint32(dy0 + order[j] * width + column)]
+            total = total + dy[uint32(dy0 + readers[j] * width + column)]
             j = uint32(j + uint32(1))
         out[place] = total

@@ -14,14 +14,15 @@ from tinyconv_kernels.cuda._strided import joined
 from tinyconv_kernels.cuda._tile import choose, parts
 from tinyconv_kernels.device_array import DeviceArray
 
-# Multiplications up to which one thread computes an output, and matrices of a launch (a limit of CUDA's grids).
-_FEW, _MATRICES = 1 << 15, 65535
+# Multiplications up to which one thread computes an output, and matrices of a launch.
+_FEW, _MATRICES = 1 << 15, launch.GRID
 
 
 def matmul(a, b, out):
     """One block owns a tile of the result, or one thread an element. Writes out = a b, by NumPy's matmul rules."""
     if out.size == 0:
         return
+    memory.written(out)
     if a.ndim == 1:
         a, out = a[None, :], out[None] if b.ndim == 1 else out[..., None, :]
     if b.ndim == 1:

@@ -5,6 +5,7 @@ the same sizes over and over, so a freed block is kept and handed out again: all
 wrote to it before has finished before the next kernel begins.
 """
 
+import os
 import weakref
 from collections import defaultdict
 
@@ -14,19 +15,24 @@ from tinyconv_kernels.cuda._cuda import SIMULATED, cuda
 from tinyconv_kernels.device_array import DeviceArray
 
 _SMALLEST = 512  # bytes
+_KNOWN = 1 << 20  # bytes up to which the host remembers the whole numbers that it uploads
 _free: dict = defaultdict(list)  # size in bytes: blocks' memory
-_STATISTICS = {"allocated": 0}
+_STATISTICS = {"allocated": 0, "to_host": 0, "to_device": 0}
 
 
 class Block:
-    """Bytes on the device, seen as elements of one dtype or another; they return to the pool with the Block."""
+    """Bytes on the device, seen as elements of one dtype or another; they return to the pool with the Block.
 
-    __slots__ = ("raw", "views", "__weakref__")
+    ``known`` is a copy on the host of what was uploaded, None where there is none, or a kernel has written since;
+    ``derived`` holds what was worked out of it.
+    """
+
+    __slots__ = ("raw", "views", "known", "derived", "__weakref__")
 
     def __init__(self, nbytes):
         size = _rounded(nbytes)
         self.raw = _free[size].pop() if _free[size] else _new(size, nbytes)
-        self.views = {}
+        self.views, self.known, self.derived = {}, None, {}
         _STATISTICS["allocated"] += size
         weakref.finalize(self, _give_back, self.raw, size).atexit = False
 
@@ -82,9 +88,34 @@ def why_not():
     if SIMULATED:
         return ""
     try:
-        return "" if cuda.is_available() else "no NVIDIA GPU with a driver was found"
+        if not cuda.cudadrv.driver.driver.is_available:
+            return "no NVIDIA GPU with a driver was found"
+        missing = _missing()
     except Exception as problem:  # whatever a broken driver raises
         return f"the driver does not answer ({problem})"
+    if not missing:
+        return ""
+    return (
+        f"there is a GPU, but not NVIDIA's {' and '.join(missing)}, which its kernels are compiled with: pip install "
+        '"tinyconv[cuda13]"; after pip install --target DIR, LD_LIBRARY_PATH=DIR/nvidia/cu13/lib before Python starts'
+    )
+
+
+def _missing():
+    """Return the libraries that Numba compiles with and does not find: ``cuda.is_available()`` does not say."""
+    found = [] if cuda.cudadrv.nvvm.is_available() else ["libnvvm"]
+    ask = getattr(getattr(cuda.cudadrv, "nvrtc", None), "get_lowest_supported_cc", None)  # numba-cuda's
+    try:
+        if ask is not None:
+            ask()
+    except Exception:  # a class of its loader's, another in each version
+        found.append("libnvrtc")
+    return found
+
+
+def package():
+    """Return (who made this numba.cuda, its folder)."""
+    return getattr(cuda, "implementation", "built into numba"), os.path.dirname(cuda.__file__)
 
 
 def available():
@@ -139,18 +170,55 @@ def to_device(array):
     array = np.asarray(array, order="C")
     out = empty(array.shape, array.dtype)
     if array.size:
+        _STATISTICS["to_device"] += 1
         flat(out)[: array.size].copy_to_device(array.reshape(-1))
+        if _worth_knowing(out):
+            out.block.known = array.reshape(-1).copy()
     return out
 
 
+def full(shape, value, dtype):
+    """Return a DeviceArray filled with a number: by a kernel, for an upload would wait."""
+    from tinyconv_kernels.cuda import elementwise  # which needs this file
+
+    out = empty(shape, dtype)
+    elementwise.fill(out, value)
+    if _worth_knowing(out):
+        out.block.known = np.full(out.size, value, dtype)
+    return out
+
+
+def _worth_knowing(array):
+    return array.dtype.kind in "iub" and array.nbytes <= _KNOWN
+
+
 def to_host(array):
-    """Return a copy of a DeviceArray in the host's memory; waits for the kernels that compute it."""
+    """Return a copy of a DeviceArray in the host's memory; waits for the kernels that compute it.
+
+    It waits for nothing where the host knows what it has uploaded: labels, words and positions are checked and sorted
+    on the host, and a training step would stand still for each.
+    """
     if array.size == 0:
         return np.empty(array.shape, array.dtype)
+    if array.block.known is not None:
+        return np.lib.stride_tricks.as_strided(array.block.known[array.offset :], array.shape, array.strides).copy()
+    _STATISTICS["to_host"] += 1
     if not array.flags.c_contiguous:
         array = array.copy()
     part = flat(array)[array.offset : array.offset + array.size]
     return np.ascontiguousarray(part.copy_to_host()).reshape(array.shape)
+
+
+def written(array):
+    """Note that a kernel writes to an array. Every kernel that may write whole numbers or booleans calls this."""
+    if array.block.known is not None:
+        array.block.known = None
+        array.block.derived.clear()
+
+
+def copies():
+    """Return (copies to the host, copies to the device) since the start: each waits for all kernels before it."""
+    return _STATISTICS["to_host"], _STATISTICS["to_device"]
 
 
 def flat(array):

@@ -54,24 +54,47 @@ def _over_power(papers):
 
 
 @functools.cache
+def _over_window(dtype, term):
+    """Return a device function: the sum of a term of each value in the window of element i's channel.
+
+    Summed afresh for each channel, not as a running sum, which keeps the rounding error of every large activation that
+    has passed through. Neighbouring threads read neighbours; the cache has what they share.
+    """
+    zero = dtype.type(0)
+
+    @device
+    def sums(array, a0, i, shape, window):
+        C, M = shape
+        n, c, m = split(i, C, M)
+        j, end = uint32(max(c, window[0]) - window[0]), min(uint32(c + window[1] + 1), C)
+        place, total = uint32(a0 + (n * C + j) * M + m), zero
+        while j < end:
+            total += term(array[place])
+            place, j = uint32(place + M), uint32(j + 1)
+        return total
+
+    return sums
+
+
+@device
+def _itself(value):
+    return value
+
+
+@device
+def _square(value):
+    return value * value
+
+
+@functools.cache
 def _lrn_kernel(dtype, papers):
-    zero, divide = dtype.type(0), _over_power(papers)
+    squares, divide = _over_window(dtype, _square), _over_power(papers)
 
     @cuda.jit
     def kernel(x, x0, y, y0, scale, s0, shape, window, alpha, beta, k, count):
         i = uint32(cuda.grid(1))
         if i < count:
-            C, M = shape
-            n, c, m = split(i, C, M)
-            j, end = uint32(max(c, window[0]) - window[0]), min(uint32(c + window[1] + 1), C)
-            place, total = uint32(x0 + (n * C + j) * M + m), zero
-            # Summed afresh for each channel, not as a running sum, which keeps the rounding error of every large
-            # activation that has passed through. Neighbouring threads read neighbours; the cache has what they share.
-            while j < end:
-                value = x[place]
-                total += value * value
-                place, j = uint32(place + M), uint32(j + 1)
-            s = k + alpha * total
+            s = k + alpha * squares(x, x0, i, shape, window)
             scale[s0 + i] = s
             y[y0 + i] = divide(x[x0 + i], s, beta)
 
@@ -106,20 +129,13 @@ def _lrn_ratio_kernel(dtype, papers):
 
 @functools.cache
 def _lrn_gradient_kernel(dtype):
-    zero = dtype.type(0)
+    ratios = _over_window(dtype, _itself)
 
     @cuda.jit
     def kernel(x, x0, ratio, r0, dx, dx0, shape, window, slope, count):
         i = uint32(cuda.grid(1))
         if i < count:
-            C, M = shape
-            n, c, m = split(i, C, M)
-            j, end = uint32(max(c, window[0]) - window[0]), min(uint32(c + window[1] + 1), C)
-            place, total = uint32(r0 + (n * C + j) * M + m), zero
-            while j < end:
-                total += ratio[place]
-                place, j = uint32(place + M), uint32(j + 1)
-            dx[dx0 + i] -= slope * x[x0 + i] * total
+            dx[dx0 + i] -= slope * x[x0 + i] * ratios(ratio, r0, i, shape, window)
 
     return kernel
 

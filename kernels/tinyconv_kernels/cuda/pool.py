@@ -85,6 +85,7 @@ def adaptive_max_pool2d_forward(x, y, switches):
 
 
 def _maxima(x, y, switches, adaptive, *geometry):
+    memory.written(switches)
     arrays = places(x, y, switches)
     launch.each(_max_kernel(y.dtype, adaptive), y.size, *arrays, x.shape[2:], y.shape[2:], *geometry, y.size)
 

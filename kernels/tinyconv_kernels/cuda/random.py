@@ -85,6 +85,7 @@ def _uniform(dtype):
 
 def dropout_forward(x, y, mask, samples, p, scale, seed, stream):
     """One thread owns four elements of one row. Writes mask (bool) = uniform >= p and y = x (scale if kept else 0)."""
+    memory.written(mask)
     # bits / 2^24 >= p is bits >= ceil(2^24 p): whole numbers, so float32 and float64 inputs get one mask.
     options = math.ceil(p * 2.0**24), x.dtype.type(scale)
     places = memory.flat(x), x.offset, memory.flat(y), y.offset, memory.flat(mask), mask.offset

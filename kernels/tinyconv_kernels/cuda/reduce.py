@@ -6,6 +6,7 @@ threads' sums in a tree, and a second pass adds up the chunks.
 """
 
 import functools
+import math
 
 import numpy as np
 from numba import from_dtype, uint32
@@ -64,9 +65,10 @@ def _split(x, axes):
 
 def _reduce(name, x, out, axes, start):
     axes = tuple(a % x.ndim for a in axes)
-    count = int(np.prod([x.shape[a] for a in axes], dtype=object))
+    count = math.prod(x.shape[a] for a in axes)
     if out.size == 0:
         return
+    memory.written(out)
     (sizes, steps), (inner, jumps) = _split(x, axes)
     start = out.dtype.type(start)
     target = out if out.flags.c_contiguous else memory.empty(out.shape, out.dtype)
@@ -81,6 +83,7 @@ def _reduce(name, x, out, axes, start):
 
 
 def _by_blocks(name, x, out, start, count, kept, gone, chunk=CHUNK, threads=launch.THREADS):
+    chunk = max(chunk, -(-count // launch.GRID))
     chunks = -(-count // chunk)
     sums = out if chunks == 1 else memory.empty((out.size, chunks), out.dtype)
     kernel = _block(name, out.dtype, len(kept[0]), len(gone[0]), threads)
@@ -120,7 +123,7 @@ def _block(name, dtype, kept, gone, threads):
         t, o, part = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.x), uint32(cuda.blockIdx.y)
         first = uint32(x0 + at(o, sizes, steps))
         i = uint32(part * chunk + t)
-        last = min(uint32(part * chunk + chunk), count)
+        last = uint32(part * chunk + min(chunk, uint32(count - part * chunk)))  # the next part may begin beyond 2^32
         total = start
         while i < last:
             total = combine(real(x[uint32(first + along(uint32(i), inner, jumps))]), total)
@@ -140,6 +143,7 @@ def _block(name, dtype, kept, gone, threads):
 
 
 def _position(name, x, out, axis):
+    memory.written(out)
     axis %= max(1, x.ndim)
     (sizes, steps), (_, jumps) = _split(x, (axis,) if x.ndim else ())
     count = x.shape[axis] if x.ndim else 1
