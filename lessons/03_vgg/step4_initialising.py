@@ -114,8 +114,8 @@ def train(model: nn.Module, steps: int) -> list[float]:
 
 
 shallow = network("A", None)
-curves = {"A, He": train(shallow, 300), "D, He": train(network("D", None), 200)}
-for name, s, steps in (("D, He, copied from A", None, 130), ("D, s = 0.01, copied from A", 0.01, 90)):
+curves = {"A, He": train(shallow, 300), "D, He": train(network("D", None), 160)}
+for name, s, steps in (("D, He, copied from A", None, 130), ("D, s = 0.01, copied from A", 0.01, 70)):
     deep = network("D", s)
     copied = deep.init_from(shallow)
     curves[name] = train(deep, steps)
