@@ -53,6 +53,15 @@ def test_outputs_do_not_depend_on_the_batch_size_and_leave_the_mode(model: nn.Mo
 # ----------------------------------------------------------------------------------------------------------- dense
 
 
+def test_images_are_converted_to_the_models_dtype(model: nn.Module) -> None:
+    x = images(2, 32, 32)
+    np.testing.assert_array_equal(views.predict(model, x.astype(np.float64)), views.predict(model, x))
+    double = vgg(4, config="A", scale="lesson", width=0.25, image_size=32, dtype=tinyconv.float64)
+    assert views.predict(double, x).dtype == np.float64
+    with pytest.raises(ValueError, match="views.outputs: a model on the device meta computes nothing"):
+        views.predict(vgg(4, config="A", scale="lesson", device="meta"), x)
+
+
 def test_dense_at_the_training_size_is_the_fc_network(model: nn.Module) -> None:
     x = images(3, 32, 32)
     np.testing.assert_allclose(views.dense(model, x, mirror=False), softmax(scores_of(model, x)), atol=1e-5)

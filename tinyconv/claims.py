@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import tinyconv
+from tinyconv.files import write_text
 
 Runs = list[dict[str, Any]]
 Measure = Callable[[int], dict[str, Any]]
@@ -28,7 +29,7 @@ def read(path: Path, lesson: str) -> dict[str, Any]:
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:
-    path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 def measure(claims: Claims, names: Sequence[str], seeds: int, path: Path, lesson: str) -> None:

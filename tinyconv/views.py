@@ -26,6 +26,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 def outputs(model: nn.Module, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return the model's outputs for images (N, C, H, W), in evaluation mode, without recording gradients.
 
+    The images are converted to the parameters' dtype.
+
     Parameters
     ----------
     batch_size : int
@@ -35,10 +37,14 @@ def outputs(model: nn.Module, images: np.ndarray, batch_size: int = 64) -> np.nd
     if batch_size < 1:
         raise ValueError(f"views.outputs: batch_size must be at least 1, got {batch_size}")
     where, found = home(model), []
+    dtype = next((p.dtype for p in model.parameters()), images.dtype)
+    if where == "meta":
+        raise ValueError("views.outputs: a model on the device meta computes nothing; build it on cpu or cuda")
     with kept_modes(model), no_grad(), limited_threads(model):
         model.eval()
         for start in range(0, len(images), batch_size):
-            found.append(device.host(model(as_tensor(images[start : start + batch_size], where)).data))
+            part = images[start : start + batch_size].astype(dtype, copy=False)
+            found.append(device.host(model(as_tensor(part, where)).data))
     return np.concatenate(found)
 
 

@@ -219,6 +219,14 @@ def test_sizes() -> None:
     assert googlenet(device="meta").input_shape == (3, 224, 224)
     assert googlenet(in_channels=1, device="meta").input_shape == (1, 224, 224)
     assert googlenet(scale="lesson", device="meta").input_shape == (3, 32, 32)
+    large = googlenet(variant="torchvision", image_size=299, device="meta")  # its heads pool to 4x4 maps of any size
+    assert large.aux1.fc1.weight.shape == (1024, 2048)
+    assert [y.shape for y in large.train()(tinyconv.zeros(1, 3, 299, 299, device="meta"))] == [(1, 1000)] * 3
+    for side in (12, 13, 33):
+        lesson = googlenet(4, scale="lesson", aux=False, image_size=side, device="meta")
+        assert lesson(tinyconv.zeros(1, 3, side, side, device="meta")).shape == (1, 4)
+    whole = googlenet(4, aux=False, image_size=47, device="meta")
+    assert whole(tinyconv.zeros(1, 3, 47, 47, device="meta")).shape == (1, 4)
     assert googlenet(scale="lesson", aux=False, image_size=64, device="meta").input_shape == (3, 64, 64)
 
 

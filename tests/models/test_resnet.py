@@ -95,6 +95,12 @@ def test_stages_and_names() -> None:
     assert [rows[f"conv{n}_3.conv2"] for n in (2, 3, 4)] == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
+def test_every_rectifier_is_a_module_that_hooks_see() -> None:
+    for model, count in ((resnet_cifar(20, device="meta"), 19), (resnet(18, device="meta"), 17)):
+        assert sum(isinstance(m, nn.ReLU) for m in model.modules()) == count
+    assert sum(isinstance(m, nn.ReLU) for m in resnet(50, device="meta").modules()) == 49
+
+
 def test_the_pool_of_the_stem() -> None:
     for options, padding, ceil in (({}, 0, True), ({"variant": "v1.5"}, 1, False), ({"stem_pool": "pad1"}, 1, False)):
         pool = resnet(18, device="meta", **options).pool1
@@ -255,6 +261,10 @@ def test_errors() -> None:
         resnet(20)
     with pytest.raises(ValueError, match=r"resnet_cifar: depth must be 6 n \+ 2, such as 8, 20.*, got 51"):
         resnet_cifar(51)
+    with pytest.raises(ValueError, match="resnet_cifar: depth must be .*, got 20.0"):
+        resnet_cifar(20.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="resnet: image_size must be the side of a square image"):
+        resnet(18, image_size=0)
     with pytest.raises(ValueError, match="resnet_cifar: depth must be .*, got 2$"):
         resnet_cifar(2)
     with pytest.raises(ValueError, match="resnet: shortcut must be one of 'A', 'B', 'C', got 'D'"):

@@ -131,6 +131,10 @@ def test_errors() -> None:
         vgg(config="F")
     with pytest.raises(ValueError, match="vgg: image_size=31 is too small, no pixel is left after pool5$"):
         vgg(10, scale="lesson", image_size=31)
+    with pytest.raises(ValueError, match=r"vgg: image_size must be the side of a square image .* got \(224, 224\)"):
+        vgg(image_size=(224, 224), device="meta")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="VGG.init_from: wanted a vgg of config A, got NoneType"):
+        vgg(10, scale="lesson", width=0.125).init_from(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="vgg: scale must be one of"):
         vgg(scale="tiny")
 

@@ -232,3 +232,7 @@ def test_errors(classifier: nn.Module) -> None:
         merge_boxes(np.ones((2, 4)), np.ones(2), 0)
     with pytest.raises(ValueError, match=r"two sets \(N, 4\) of as many boxes, got \(2, 4\) and \(3, 4\)"):
         localisation_error(np.ones((2, 4)), np.ones((3, 4)))
+    with pytest.raises(ValueError, match=r"predict_boxes: labels must be \(2,\), one per image, got shape \(3,\)"):
+        predict_boxes(box_network(classifier, "pcr"), np.zeros((2, 3, 32, 32), np.float32), np.zeros(3, int))
+    with pytest.raises(ValueError, match="EuclideanLoss: wanted at least one image, got an empty batch"):
+        EuclideanLoss(32)(tinyconv.zeros(0, 4), tinyconv.zeros(0, 5))

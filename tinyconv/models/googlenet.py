@@ -9,7 +9,7 @@ import numpy as np
 from tinyconv import errors, nn
 from tinyconv.models.inception import ConvNormReLU, ConvReLU, Inception, Unit, Widths
 from tinyconv.models.registry import describe
-from tinyconv.models.stack import check_scale, wide
+from tinyconv.models.stack import check_image_size, check_scale, wide
 from tinyconv.nn import functional as F
 from tinyconv.nn import init
 from tinyconv.tensor import Tensor
@@ -120,7 +120,7 @@ def googlenet(
         Whether it has the auxiliary classifiers.
     image_size : int
         Height and width of the input in pixels: 224; "lesson": 28 for one channel, else 32. Without auxiliary
-        classifiers any size works.
+        classifiers any size of at least 47 ("lesson": 12) works.
     scale : str
         "paper", or "lesson": a quarter of the filters, and a first layer of 3x3 without stride.
     width : float
@@ -137,12 +137,13 @@ def googlenet(
     small, modern = scale == "lesson", variant == "torchvision"
     usual = 224 if not small else 28 if in_channels == 1 else 32
     size = usual if image_size is None else image_size
+    check_image_size(name, size)
     factor = width / 4 if small else width
     unit: Unit = ConvNormReLU if modern else ConvReLU
     where: dict[str, Any] = {"device": device, "dtype": dtype}
     layers, channels = _stem(in_channels, factor, unit, small, modern, where)
     heads: dict[str, nn.Module] = {}
-    side = _aux_side(name, size, small) if aux else 0
+    side = 0 if not aux else 4 if modern and not small else _aux_side(name, size, small)
     for part, full in MODULES.items():
         widths = Widths(*(wide(units, factor) for units in full))
         layers[f"inception_{part}"] = Inception(channels, widths, unit, 3 if modern else 5, **where)

@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, width * expansion, H / stride, W / stride)."""
         y = self.branch(x)
-        return F.relu(y if self.shortcut is None else y + self.shortcut(x))
+        return self.relu(y if self.shortcut is None else y + self.shortcut(x))
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
@@ -79,13 +79,14 @@ class BasicBlock(ResidualBlock):
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False, **where)
-        self.bn1 = nn.BatchNorm2d(width, **where)
+        self.bn1, self.relu1 = nn.BatchNorm2d(width, **where), nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False, **where)
         self.bn2 = nn.BatchNorm2d(width, **where)
         self.shortcut = None if shortcut is None else shortcut_of(shortcut, channels, width, stride, where)
+        self.relu = nn.ReLU()
 
     def branch(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.relu1(self.bn1(self.conv1(x)))
         return self.bn2(self.conv2(y))
 
     @property
@@ -108,16 +109,17 @@ class Bottleneck(ResidualBlock):
         first, second = (stride, 1) if variant == "v1" else (1, stride)
         out = width * self.expansion
         self.conv1 = nn.Conv2d(channels, width, 1, first, bias=False, **where)
-        self.bn1 = nn.BatchNorm2d(width, **where)
+        self.bn1, self.relu1 = nn.BatchNorm2d(width, **where), nn.ReLU()
         self.conv2 = nn.Conv2d(width, width, 3, second, 1, bias=False, **where)
-        self.bn2 = nn.BatchNorm2d(width, **where)
+        self.bn2, self.relu2 = nn.BatchNorm2d(width, **where), nn.ReLU()
         self.conv3 = nn.Conv2d(width, out, 1, bias=False, **where)
         self.bn3 = nn.BatchNorm2d(out, **where)
         self.shortcut = None if shortcut is None else shortcut_of(shortcut, channels, out, stride, where)
+        self.relu = nn.ReLU()
 
     def branch(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.relu1(self.bn1(self.conv1(x)))
+        y = self.relu2(self.bn2(self.conv2(y)))
         return self.bn3(self.conv3(y))
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from tinyconv import errors, nn
 from tinyconv.models.registry import describe
 from tinyconv.models.residual import BasicBlock, Bottleneck, ResidualBlock
-from tinyconv.models.stack import check_scale, wide
+from tinyconv.models.stack import check_image_size, check_scale, wide
 from tinyconv.nn import init
 
 # Table 1: kind of block, and blocks in conv2_x to conv5_x.
@@ -95,7 +95,7 @@ def resnet(
         layers["pool1"] = nn.MaxPool2d(3, 2, ceil_mode=True) if pool == "ceil" else nn.MaxPool2d(3, 2, 1)
     kind = shortcut if residual else None
     model = _finish(layers, widths[0], block, widths, counts, kind, variant, num_classes, where)
-    size = _size(image_size, in_channels, 224 if scale == "paper" else 32)
+    size = _size(name, image_size, in_channels, 224 if scale == "paper" else 32)
     return describe(
         model, name, (in_channels, size, size), depth=depth, num_classes=num_classes, shortcut=shortcut,
         residual=residual, variant=variant, stem_pool=stem_pool, in_channels=in_channels, image_size=size, scale=scale,
@@ -143,7 +143,7 @@ def resnet_cifar(
         A depth that is not 6n + 2, an unknown shortcut or scale.
     """
     name = "resnet_cifar"
-    n = (depth - 2) // 6
+    n = (depth - 2) // 6 if isinstance(depth, int) else 0
     if n < 1 or depth != 6 * n + 2:
         raise ValueError(f"{name}: depth must be 6 n + 2, such as 8, 20, 32, 44, 56, 110, 1202, got {depth!r}")
     _check(name, shortcut, scale, width)
@@ -152,7 +152,7 @@ def resnet_cifar(
     layers = _stem(in_channels, widths[0], (3, 1, 1), where)
     kind = shortcut if residual else None
     model = _finish(layers, widths[0], BasicBlock, widths, (n, n, n), kind, "v1", num_classes, where)
-    size = _size(image_size, in_channels, 32)
+    size = _size(name, image_size, in_channels, 32)
     return describe(
         model, name, (in_channels, size, size), depth=depth, num_classes=num_classes, shortcut=shortcut,
         residual=residual, in_channels=in_channels, image_size=size, scale=scale, width=width,
@@ -165,8 +165,9 @@ def _check(name: str, shortcut: str, scale: str, width: float) -> None:
     check_scale(name, scale, width)
 
 
-def _size(given: int | None, in_channels: int, usual: int) -> int:
+def _size(name: str, given: int | None, in_channels: int, usual: int) -> int:
     if given is not None:
+        check_image_size(name, given)
         return given
     return 28 if usual == 32 and in_channels == 1 else usual
 

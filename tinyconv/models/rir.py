@@ -19,7 +19,7 @@ from tinyconv import creation, nn
 from tinyconv.function import no_grad
 from tinyconv.models.registry import describe
 from tinyconv.models.residual import shortcut_of
-from tinyconv.models.stack import check_scale, wide
+from tinyconv.models.stack import check_image_size, check_scale, wide
 from tinyconv.nn import functional as F
 from tinyconv.nn import init
 from tinyconv.tensor import Tensor
@@ -46,6 +46,7 @@ class GeneralisedBlock(nn.Module):
         self.out = out
         self.conv = nn.Conv2d(2 * channels, 2 * out, 3, stride, 1, bias=False, **where)
         self.norm_r, self.norm_t = nn.BatchNorm2d(out, **where), nn.BatchNorm2d(out, **where)
+        self.relu_r, self.relu_t = nn.ReLU(), nn.ReLU()
         self.shortcut = shortcut_of("A", channels, out, stride, where) if identity else None
 
     def forward(self, r: Tensor, t: Tensor) -> Streams:
@@ -54,7 +55,7 @@ class GeneralisedBlock(nn.Module):
         residual, transient = both[:, : self.out], both[:, self.out :]
         if self.shortcut is not None:
             residual = residual + self.shortcut(r)
-        return F.relu(self.norm_r(residual)), F.relu(self.norm_t(transient))
+        return self.relu_r(self.norm_r(residual)), self.relu_t(self.norm_t(transient))
 
 
 @no_grad()
@@ -101,14 +102,14 @@ class RiR(nn.Module):
             for channels, out in zip(before, widths, strict=True)
         )
         self.conv = nn.Conv2d(2 * widths[-1], num_classes, 1, bias=False, **where)
-        self.bn = nn.BatchNorm2d(num_classes, **where)
+        self.bn, self.relu = nn.BatchNorm2d(num_classes, **where), nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to scores (N, num_classes)."""
         r, t = self.stem_r(x), self.stem_t(x)
         for block in self.blocks:
             r, t = block(r, t)
-        maps = F.relu(self.bn(self.conv(F.cat([r, t], 1))))
+        maps = self.relu(self.bn(self.conv(F.cat([r, t], 1))))
         return maps.mean((2, 3))
 
 
@@ -151,6 +152,7 @@ def rir(
             init.kaiming_normal_(module.weight, nonlinearity="relu")
     usual = 28 if in_channels == 1 and scale == "lesson" else 32
     size = usual if image_size is None else image_size
+    check_image_size("rir", size)
     return describe(
         model, "rir", (in_channels, size, size), num_classes=num_classes, in_channels=in_channels, image_size=size,
         scale=scale, width=width, dtype=np.dtype(dtype).name,

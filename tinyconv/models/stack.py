@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinyconv import errors, nn
 from tinyconv.nn import init
 from tinyconv_kernels.geometry import output_size
@@ -23,6 +25,7 @@ class Stack:
     """
 
     def __init__(self, name: str, in_channels: int, image_size: int, scale: str, where: dict[str, Any]) -> None:
+        check_image_size(name, image_size)
         self.name, self.scale, self.where = name, scale, where
         self.channels, self.side, self.image_size = in_channels, image_size, image_size
         self.layers: dict[str, nn.Module] = {}
@@ -70,6 +73,12 @@ def check_scale(name: str, scale: str, width: float) -> None:
     errors.check_choice(name, "scale", scale, ("paper", "lesson"))
     if not width > 0:
         raise ValueError(f"{name}: width must be positive, got {width}")
+
+
+def check_image_size(name: str, size: Any) -> None:
+    """Raise unless the size is one number of pixels: the networks are built for square images."""
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise ValueError(f"{name}: image_size must be the side of a square image in pixels, an int, got {size!r}")
 
 
 def wide(units: float, width: float) -> int:

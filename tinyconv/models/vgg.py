@@ -53,6 +53,8 @@ class VGG(nn.Sequential):
         ValueError
             A layer is missing in ``shallower`` or has another shape; nothing is copied then.
         """
+        if not isinstance(shallower, nn.Module):
+            raise TypeError(f"VGG.init_from: wanted a vgg of config A, got {type(shallower).__name__}")
         own, given = dict(weighted(self)), dict(weighted(shallower))
         for name in SHARED:
             wanted, got = own[name].weight.shape, given[name].weight.shape if name in given else "no such layer"

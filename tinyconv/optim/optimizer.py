@@ -105,7 +105,7 @@ class Optimizer:
         return loss
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call ``hook(optimizer, args, kwargs)`` at the end of every step, with step's arguments, as PyTorch does.
+        """Call ``hook(optimizer, args, kwargs)`` at the end of every step; args is (closure,), kwargs empty.
 
         For rules about the weights themselves, such as :func:`tinyconv.optim.renormalise_filters`. Hooks are no part of
         the state: register them again after loading one.

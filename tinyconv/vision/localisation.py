@@ -99,6 +99,8 @@ class EuclideanLoss:
                 "EuclideanLoss: wanted outputs (N, 4 K) and targets (N, 5) of label, x1, y1, x2, y2, "
                 f"got {outputs.shape} and {targets.shape}"
             )
+        if not len(targets):
+            raise ValueError("EuclideanLoss: wanted at least one image, got an empty batch")
         truth = device.host(targets.data)
         wanted = Tensor(device.move(encode(truth[:, 1:], self.side).astype(outputs.dtype), outputs.device))
         difference = _own_box("EuclideanLoss", outputs, truth[:, 0]) - wanted
@@ -110,6 +112,8 @@ def _own_box(who: str, outputs: Any, labels: np.ndarray) -> Any:
     classes, rest = divmod(outputs.shape[1], 4)
     if rest or classes < 1:
         raise ValueError(f"{who}: wanted outputs of 4 numbers per box, got {outputs.shape}")
+    if labels.shape != (len(outputs),):
+        raise ValueError(f"{who}: labels must be ({len(outputs)},), one per image, got shape {labels.shape}")
     if classes == 1:
         return outputs
     labels = labels.astype(np.int64)
