@@ -173,6 +173,32 @@ def test_noise_has_the_wanted_deviation_where_nothing_is_clipped():
     assert (noisy - clean)[inner].std() == pytest.approx(0.05, rel=0.1)
 
 
+def test_noise_and_clutter_are_drawn_from_streams_of_their_own(monkeypatch):
+    from tinyconv.data import scenes
+
+    bare, busy = (Scenes(4, objects=0, clutter=n, noise=0.05, background="plain", seed=5)[2].image for n in (0, 3))
+    clean = Scenes(4, objects=0, clutter=3, background="plain", seed=5)[2].image
+    untouched = (clean == np.median(clean, (1, 2), keepdims=True)).all(0)  # of one colour, but for the distractors
+    assert 64 * 64 > untouched.sum() > 64 * 64 - 3 * 6 * 6 - 1
+    np.testing.assert_array_equal(bare[:, untouched], busy[:, untouched])  # the same noise beside the distractors
+    asked, draw = [], scenes.generator
+
+    def noted(*key):
+        asked.append(key)
+        return draw(*key)
+
+    monkeypatch.setattr(scenes, "generator", noted)
+    Scenes(4, clutter=3, noise=0.05)[2]
+    assert len(asked) == len(set(asked)) == 4  # objects, background, clutter, noise
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS[:4])
+def test_drawn_backgrounds_are_dark_and_colours_bright(background):
+    for i in range(30):
+        assert Scenes(30, objects=0, size=16, background=background)[i].image.max() <= 0.45 + 1e-6
+    assert min(max(colour) for colour in PALETTE.values()) == 0.85
+
+
 # --------------------------------------------------------------------------------------- datasets of one-object scenes
 
 
@@ -234,6 +260,25 @@ def test_index_and_iteration():
 )
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
+        Scenes(**{"n": 1} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": "3"}, "^Scenes: n must be an int, got '3'$"),
+        ({"n": 3.0}, "^Scenes: n must be an int, got 3.0$"),
+        ({"seed": None}, "^Scenes: seed must be an int, got None$"),
+        ({"size": 64.5}, "^Scenes: size must be an int, got 64.5$"),
+        ({"clutter": True}, "^Scenes: clutter must be an int, got True$"),
+        ({"clutter_side": "6"}, "^Scenes: clutter_side must be an int, got '6'$"),
+        ({"objects": (1, 2, 3)}, r"^Scenes: objects must be an int or a pair \(low, high\) of ints, got \(1, 2, 3\)$"),
+        ({"objects": 1.5}, r"^Scenes: objects must be an int or a pair \(low, high\) of ints, got 1.5$"),
+        ({"sides": 20}, r"^Scenes: sides must be a pair \(low, high\) of ints, got 20$"),
+    ],
+)
+def test_wrong_types(arguments, message):
+    with pytest.raises(TypeError, match=message):
         Scenes(**{"n": 1} | arguments)
 
 

@@ -105,7 +105,8 @@ class Scenes:
         Where objects come from: handwritten digits, clothes. The classes are theirs, one after the other; every class
         is equally likely.
     background : {"plain", "gradient", "textured", "photograph", "black"}
-        All but photographs are darker than every item's colour.
+        No channel of a drawn background (all but photographs) is above 0.45; every colour of items has one of at least
+        0.85, though the darker parts of an item are shades of it.
     clutter : int
         Distractors: as many small pieces of random items, under the objects.
     split : {"train", "val", "test"}
@@ -130,6 +131,8 @@ class Scenes:
 
     Raises
     ------
+    TypeError
+        A count, a size or the seed is no int, or a range no pair of ints.
     ValueError
         An argument is out of its range, or the objects can never fit; when reading a scene: they did not fit.
 
@@ -162,10 +165,15 @@ class Scenes:
         errors.check_choice(who, "split", split, SPLITS)
         self.items = _names("items", items, ITEMS)
         self.colours = _names("colours", colours, tuple(PALETTE))
+        counts = {"n": n, "seed": seed, "size": size, "clutter": clutter}
+        for name, value in (counts | ({} if clutter_side is None else {"clutter_side": clutter_side})).items():
+            if not _is_int(value):
+                raise TypeError(f"{who}: {name} must be an int, got {value!r}")
         self.n, self.seed, self.size = n, seed, size
         self.background, self.split, self.clutter = background, split, clutter
-        self.objects = (objects, objects) if isinstance(objects, (int, np.integer)) else tuple(objects)
-        self.sides = (max(4, round(0.22 * size)), max(4, round(0.44 * size))) if sides is None else tuple(sides)
+        self.objects = _range("objects", (objects, objects) if _is_int(objects) else objects, "an int or ")
+        usual = max(4, round(0.22 * size)), max(4, round(0.44 * size))
+        self.sides = usual if sides is None else _range("sides", sides)
         self.overlap, self.noise = float(overlap), float(noise)
         self.clutter_side = max(2, round(0.1 * size)) if clutter_side is None else clutter_side
         if n < 0 or size < 8 or clutter < 0 or self.clutter_side < 1:
@@ -335,6 +343,17 @@ def _covered(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     overlap = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     return np.maximum(overlap, 0).prod(1) / np.minimum(areas, (box[2:] - box[:2]).prod())
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _range(argument: str, given: object, other: str = "") -> tuple[int, int]:
+    """Return a pair (low, high) of ints, or raise; ``other`` names what else the argument may be."""
+    if not isinstance(given, (tuple, list, np.ndarray)) or len(given) != 2 or not all(map(_is_int, given)):
+        raise TypeError(f"Scenes: {argument} must be {other}a pair (low, high) of ints, got {given!r}")
+    return int(given[0]), int(given[1])
 
 
 def _names(argument: str, given: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
