@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from tinyconv import data
 
     action = choose("explanation", options.action, ACTIONS)
+    path = _target_file(options, action)
     if action == "filters":
         opened, image = models.open_model(options), None
     else:
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         figure = draw(options, opened, image)
     except IndexError as problem:  # no such map, no such class
         raise UsageError(str(problem)) from None
-    _write(options, action, figure)
+    _write(path, figure)
     return 0
 
 
@@ -115,11 +117,12 @@ def _saliency(options: argparse.Namespace, opened: models.Opened, image: Any) ->
         target: Any = _target(options, opened)
         if target is None:
             target = int(_scores(opened, image).argmax())
-        title = _name(opened, target)
     else:
-        target, title = options.map, f"{options.layer}, {'strongest map' if options.map is None else options.map}"
+        target = options.map
     rules = ("gradient", "deconvnet", "guided")
     maps = {rule: saliency(opened.model, image, target, rule=rule, layer=options.layer) for rule in rules}
+    strongest = "strongest map" if target is None else target
+    title = _name(opened, target) if options.layer is None else f"{options.layer}, {strongest}"
     print(f"explained: {title}")
     return figures.rules_in_a_row(image, maps, [title])
 
@@ -134,8 +137,10 @@ def _needs_classes(options: argparse.Namespace, opened: models.Opened) -> None:
 def _target(options: argparse.Namespace, opened: models.Opened) -> int | None:
     """Return the number of the class that --class names; None without."""
     given = options.target
-    if given is None or given.isdigit():
-        return None if given is None else int(given)
+    if given is None:
+        return None
+    if given.isdecimal() and len(given) < 10:  # isdigit would let a superscript through, which is no int
+        return int(given)
     if not opened.classes:
         raise UsageError(f"--class must be a number, the weights name no classes; got {given!r}")
     return opened.classes.index(choose("class", given, opened.classes))
@@ -159,14 +164,24 @@ def _last_maps(model: Any) -> str:
     return names[names.index("flatten") - 1] if "flatten" in names[1:] else names[0]
 
 
-def _write(options: argparse.Namespace, action: str, figure: Any) -> None:
-    from tinyconv.files import atomic_write, writable_folder
+def _target_file(options: argparse.Namespace, action: str) -> Path:
+    """Return the name of the figure to write; without an ending it becomes a PNG."""
     from tinyconv.lesson import OUTPUT
 
-    stem = "" if options.image is None or action == "filters" else f"-{Path(options.image).stem}"
-    path = Path(options.out) if options.out else Path(OUTPUT) / "explain" / f"{action}{stem}.png"
-    if not path.suffix:
-        path = path.with_suffix(".png")
+    if not options.out:
+        stem = "" if options.image is None or action == "filters" else f"-{Path(options.image).stem}"
+        return Path(OUTPUT) / "explain" / f"{action}{stem}.png"
+    path = Path(options.out)
+    if path.is_dir() or options.out.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+        raise UsageError(f"--out must name a file, got the folder {options.out}; such as {path / 'figure.png'}")
+    if path.suffix.lower() not in ("", ".png"):
+        raise UsageError(f"--out must end in .png, the figure is a PNG; got {options.out}")
+    return path if path.suffix else path.with_suffix(".png")
+
+
+def _write(path: Path, figure: Any) -> None:
+    from tinyconv.files import atomic_write, writable_folder
+
     writable_folder(path.parent, "explain", "choose another file: --out FILE")
     atomic_write(path, lambda file: figure.savefig(file, format="png", dpi=120))
     print(f"figure: {path}")
