@@ -43,6 +43,32 @@ def test_energy_of_a_pixel_is_in_its_box():
     assert found == {"projections": 3, "field": 1, "box": 1, "area": 4 / 64, "other": 0}
 
 
+def two_maps(first, second, bias=0.0):
+    """Return a network of two maps: the pixels times either number (the second plus a bias), rectified."""
+    model = nn.Sequential({"conv": nn.Conv2d(1, 2, 1), "relu": nn.ReLU()})
+    model.load_state_dict(
+        {"conv.weight": np.array([first, second]).reshape(2, 1, 1, 1), "conv.bias": np.array([0.0, bias])}
+    )
+    return model
+
+
+def test_energy_leaves_out_maps_without_k_activations():
+    pixels = bright()
+    pixels[2] *= 2  # its brightest is 4
+    # Map 1 is above zero where pixels are above 3: in the last image only. It counts for k = 1 and no more.
+    model = two_maps(1.0, 1.0, -3.0)
+    assert claims_looking.energy(model, pixels, BOXES, "relu", k=1)["projections"] == 2
+    assert claims_looking.energy(model, pixels, BOXES, "relu", k=2)["projections"] == 2  # of map 0 alone
+    assert claims_looking.energy(model, pixels, BOXES, "relu", k=3) == {
+        "projections": 3, "field": 1, "box": 1, "area": 4 / 64, "other": 0,
+    }  # fmt: skip
+
+
+def test_energy_of_a_dead_layer_says_so():
+    with pytest.raises(ValueError, match="^energy: no map of 'relu' has 2 activations above zero in 3 images; choose"):
+        claims_looking.energy(two_maps(-1.0, -2.0), bright(), BOXES, "relu", k=2)
+
+
 def test_cosines():
     a, b = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]), np.array([[6.0, 8], [0, 2], [1, 1], [-2, -2]])
     np.testing.assert_allclose(claims_looking.cosines(a, b), [1, 0, 0, -1], atol=1e-12)

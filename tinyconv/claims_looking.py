@@ -79,6 +79,11 @@ def energy(model: nn.Module, pixels: np.ndarray, boxes: np.ndarray, layer: str, 
         ``projections``: how many. ``field``: share within the unit's receptive field, the least of all. ``box``: share
         within the object's box, in the mean. ``area``: the box's share of the image. ``other``: share within the box of
         the next image. A pixel is in a box if its centre is.
+
+    Raises
+    ------
+    ValueError
+        No map of the layer has k activations above zero.
     """
     height, width = pixels.shape[2:]
     y, x = np.mgrid[:height, :width] + 0.5
@@ -93,6 +98,11 @@ def energy(model: nn.Module, pixels: np.ndarray, boxes: np.ndarray, layer: str, 
             y1, x1, y2, x2 = field.box(int(row), int(column), (height, width))
             shares = share[y1:y2, x1:x2].sum(), share[masks[i]].sum(), share[masks[(i + 1) % len(masks)]].sum()
             rows.append((*shares, masks[i].mean()))
+    if not rows:
+        raise ValueError(
+            f"energy: no map of {layer!r} has {k} activations above zero in {len(pixels)} images; "
+            "choose another layer, or fewer activations (k)"
+        )
     within, box, other, area = np.array(rows).T
     means = {"box": box.mean(), "area": area.mean(), "other": other.mean()}
     return {"projections": len(rows), "field": round(float(within.min()), 9)} | {
