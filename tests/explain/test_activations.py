@@ -1,5 +1,7 @@
 """Strongest images, correspondence, invariance, evolution: brute force and hand calculations."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -46,7 +48,45 @@ def test_top_activations_against_brute_force(layer, maps, batch_size, network, r
             assert top.positions[row, column].tolist() == list(place)
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 100])
+def test_of_equal_images_the_earlier_comes_first(batch_size, network, images):
+    """Thirty images, three of them different: 1 where i % 3 == 1, ... in every batch, and more than k of each."""
+    many = np.concatenate([images[:3]] * 10)
+    y = outputs(network, images[:3], "relu2").max(axis=(2, 3))
+    top = top_activations(network, many, "relu2", 12, batch_size=batch_size)
+    alive = np.flatnonzero(y.max(axis=0) > 0)
+    assert alive.size
+    for k in range(y.shape[1]):
+        assert top.images[k].tolist() == sorted(range(30), key=lambda i: (-y[i % 3, k], i))[:12]  # noqa: B023
+    same = top_activations(network, np.repeat(images[:1], 20, axis=0), "pool1", 9, batch_size=batch_size)
+    assert (same.images == np.arange(9)).all()
+
+
+def test_top_activations_keeps_k_values_of_each_map_while_it_reads(monkeypatch):
+    """Twelve batches of 4 images: never more than k + 4 values of a map are sorted, or kept."""
+    module = importlib.import_module("tinyconv.explain.activations")
+    sorted_at_once, better = [], module._better
+
+    def watched(best, more, k):
+        found = better(best, more, k)
+        sorted_at_once.append(sum(parts[0].shape[1] for parts in (best, more) if parts))
+        assert found[0].shape[1] <= k
+        return found
+
+    monkeypatch.setattr(module, "_better", watched)
+    model = nn.Sequential({"flat": nn.Flatten(), "relu": nn.ReLU()})
+    pixels = np.arange(48, dtype=np.float32).reshape(48, 1, 1, 1)
+    top = top_activations(model, pixels, "relu", 3, batch_size=4)
+    assert top.images.tolist() == [[47, 46, 45]] and top.values.tolist() == [[47, 46, 45]]
+    assert len(sorted_at_once) == 12 and max(sorted_at_once) == 7
+
+
 def test_top_activations_bad_input(network, images):
+    for function in (lambda x: top_activations(network, x, "relu1", 1), lambda x: features(network, x, "relu1")):
+        with pytest.raises(ValueError, match=r"images must be \(N, C, H, W\) .*got shape \(\)$"):
+            function(np.float32(3))
+        with pytest.raises(TypeError, match="images must hold numbers, got object"):
+            function(None)
     with pytest.raises(ValueError, match="k must be at most the number of images, 5, got 9"):
         top_activations(network, images, "relu1")
     with pytest.raises(ValueError, match="layer must be one of conv1, .*got 'relu9'"):
@@ -113,6 +153,14 @@ def test_transformed_moves_pixels_where_it_says(rng):
     np.testing.assert_allclose(flat, 3.0)
 
 
+def test_transformed_of_bytes_has_means_between_them():
+    image = np.array([[0, 100], [200, 255]], np.uint8)[None, None]
+    moved = transformed(image, "shift", 0.5, background=255)
+    assert moved.dtype == np.float32
+    assert moved[0, 0].tolist() == [[127.5, 177.5], [100, 177.5]]  # means of 255 and 0, 255 and 100; 0, 200; 100, 255
+    assert transformed(image.astype(np.float64), "shift", 0.5).dtype == np.float64
+
+
 def test_invariance_against_one_at_a_time(network, images):
     found = invariance(network, images, 1, "shift", (0, 3), ("relu1", "fc4"))
     assert found.distances.shape == (2, 5, 2) and found.probabilities.shape == (5, 2)
@@ -163,6 +211,20 @@ def test_evolution_keeps_projections_at_the_chosen_epochs(rng):
     first = watch.snapshots["pool"][0]
     assert not np.allclose(first.projections, last.projections)
     assert watch.snapshots["fc"][0].projections.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize("unpool, expected", [("write", 36.0), ("add", 144.0)])
+def test_evolution_unpools_as_it_is_told(unpool, expected):
+    """Four windows share the peak 9; their sum, 36, goes down to each of them: one stays, or they add up."""
+    model = nn.Sequential({"pool": nn.MaxPool2d(3, 2), "sum": nn.Conv2d(1, 1, 2, bias=False)})
+    model.get_submodule("sum").weight.data[:] = 1
+    image = np.zeros((1, 1, 5, 5), np.float32)
+    image[0, 0, 2, 2] = 9
+    watch = Evolution(image, {"sum": [0]}, unpool=unpool)
+    watch.record(model, 0)
+    (kept,) = watch.snapshots["sum"]
+    assert kept.values.tolist() == [36]
+    np.testing.assert_allclose(kept.projections, image / 9 * expected, rtol=1e-6)
 
 
 def test_evolution_bad_input(images):

@@ -114,6 +114,28 @@ def test_unpooling_writes_99_or_adds_396():
     assert found[0, 0, 2, 2] == 396.0
 
 
+def test_a_negative_value_is_written_over_a_positive_one():
+    """All four pooled values are 9; filter (1 1, 1 -1) makes 18 of them, and sends 18 18 18 -18 down to one place."""
+    model = nn.Sequential({"pool": nn.MaxPool2d(3, 2), "conv": nn.Conv2d(1, 1, 2, bias=False, dtype=np.float64)})
+    model.conv.weight.data[:] = [[[[1, 1], [1, -1]]]]
+    image = np.zeros((1, 1, 5, 5))
+    image[0, 0, 2, 2] = 9.0
+    assert np.array_equal(deconvnet(model, image, "conv", 0, unpool="write"), -2 * image)  # the last one written
+    assert np.array_equal(deconvnet(model, image, "conv", 0, unpool="add"), 4 * image)  # 18 + 18 + 18 - 18 = 36
+
+
+def test_dilated_filters_and_pools(images, rng):
+    """Non-negative weights, no bias: activation times gradient, whatever the gaps between the taps."""
+    model = nn.Sequential(
+        {"conv": nn.Conv2d(2, 3, 3, padding=2, dilation=(2, 3), bias=False, dtype=np.float64),
+         "pool": nn.MaxPool2d(2, 3, dilation=2)}
+    )  # fmt: skip
+    model.conv.weight.data[:] = rng.uniform(0, 1, model.conv.weight.shape)
+    for layer in ("conv", "pool"):
+        found = deconvnet(model, images, layer, 1)
+        np.testing.assert_allclose(found, activation_times_gradient(model, images, layer, 1), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("unpool", ["write", "add"])
 def test_what_was_not_kept_does_not_erase_what_was(unpool):
     """Four windows share the peak; one of them is kept, whichever: the zeros of the other three must not write."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyconv import nn
-from tinyconv.explain import Snapshot, figures, invariance, occlusion, receptive_field, top_activations
+from tinyconv.explain import Occlusion, Snapshot, figures, invariance, occlusion, receptive_field, top_activations
 
 
 def pictures(figure):
@@ -106,6 +106,18 @@ def test_occlusion_maps_lie_over_the_picture(grey):
         assert axis.get_xlim() == (-0.5, 11.5) and axis.get_ylim() == (11.5, -0.5)
     (mesh,) = figure.axes[2].collections
     np.testing.assert_array_equal(mesh.get_array().reshape(found.probability.shape), found.probability)
+
+
+def test_the_red_square_is_where_it_hurts_most():
+    """A 4 x 2 square over an image of 8 x 12 pixels, worst with its corner at row 2, column 7."""
+    corners = np.stack(np.meshgrid([0, 2, 4], [0, 3, 7, 10], indexing="ij"), axis=-1)
+    probability = np.full((3, 4), 0.9)
+    probability[1, 2] = 0.1
+    label = np.zeros((3, 4), np.int64)
+    found = Occlusion(probability, probability, label, corners, (4, 2), "conv1", 0, 0, 1.0, 0.9, 0)
+    figure = figures.occlusion_maps(np.zeros((1, 8, 12)), found)
+    (square,) = figure.axes[0].patches
+    assert square.get_xy() == (6.5, 1.5) and (square.get_width(), square.get_height()) == (2, 4)
 
 
 def test_rules_in_a_row(rng):

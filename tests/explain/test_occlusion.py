@@ -92,6 +92,8 @@ BAD = [
     ({"size": 0}, ValueError, "size must be at least 1, got 0"),
     ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
     ({"target": 3}, IndexError, r"target must be in \[0, 3\), got 3"),
+    ({"target": 2.7}, TypeError, "^occlusion: target must be an int, .*got 2.7$"),
+    ({"target": "dog"}, TypeError, "^occlusion: target must be an int, .*got 'dog'$"),
     ({"layer": "conv9"}, ValueError, "layer must be one of conv1, .*got 'conv9'"),
     ({"layer": "fc3"}, ValueError, r"layer 'fc3' must give maps \(N, K, OH, OW\), got shape \(1, 5\)"),
     ({"value": (1, 2, 3)}, ValueError, r"one number, or one per channel \(2\)"),

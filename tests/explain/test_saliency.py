@@ -5,7 +5,7 @@ import pytest
 
 import tinyconv
 from explain_tools import small_network
-from tinyconv import nn
+from tinyconv import models, nn
 from tinyconv.explain import deconvnet, saliency
 
 
@@ -75,6 +75,35 @@ def test_any_model_and_no_traces(images):
     assert all(f.shape == images.shape for f in found) and found[0].any()
     assert model.training and not model.relu._backward_hooks and not model.relu._forward_hooks
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_it_runs_in_evaluation_mode_and_what_was_frozen_stays_frozen(rng):
+    """Batch normalisation with running statistics of its own, and dropout: in training both would change the result."""
+    model = nn.Sequential(
+        {"conv": nn.Conv2d(1, 2, 3), "norm": nn.BatchNorm2d(2), "relu": nn.ReLU(), "drop": nn.Dropout(0.5),
+         "flat": nn.Flatten(), "fc": nn.Linear(32, 2)}
+    )  # fmt: skip
+    model.norm.running_var.data[:] = 9.0
+    model.conv.weight.requires_grad = False
+    images = rng.standard_normal((3, 1, 6, 6)).astype(np.float32)
+    in_training = saliency(model.train(), images, 1)
+    assert model.norm.training and (model.norm.running_var.data == 9).all()
+    np.testing.assert_array_equal(in_training, saliency(model.eval(), images, 1))
+    # By hand in evaluation mode: through the open units, over the deviation 3 (eps 1e-5 aside).
+    z = model.norm(model.conv(tinyconv.tensor(images))).detach().numpy()
+    above = (z > 0) * model.fc.weight.data[1].reshape(2, 4, 4) / 3
+    expected = np.zeros((3, 1, 6, 6))
+    for k, i, j in np.ndindex(2, 3, 3):
+        expected[:, 0, i : i + 4, j : j + 4] += above[:, k] * model.conv.weight.data[k, 0, i, j]
+    np.testing.assert_allclose(in_training, expected, atol=1e-5)
+    assert {name for name, p in model.named_parameters() if not p.requires_grad} == {"conv.weight"}
+
+
+def test_a_layer_that_does_not_run_in_evaluation_mode():
+    model = models.googlenet(10, scale="lesson")
+    images = np.zeros((1, *model.input_shape), np.float32)
+    with pytest.raises(ValueError, match="^saliency: layer 'aux1' does not run in evaluation mode; choose another$"):
+        saliency(model, images, 0, layer="aux1")
 
 
 BAD = [

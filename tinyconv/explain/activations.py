@@ -56,11 +56,12 @@ def top_activations(
     """
     op = "top_activations"
     check_model(op, model)
-    everything, size = images.data if isinstance(images, Tensor) else np.asarray(images), check_count(op, "k", k)
-    if everything.ndim and size > len(everything):
+    everything, size = _pixels(op, model, images), check_count(op, "k", k)
+    if size > len(everything):
         raise ValueError(f"{op}: k must be at most the number of images, {len(everything)}, got {k}")
     step = check_count(op, "batch_size", batch_size)
-    values, at, width = [], [], 1
+    best: tuple[np.ndarray, ...] = ()
+    width = 1
     with evaluating(model):
         for part in batches(max(len(everything), 1), step):
             output = outputs_of(op, model, [layer], as_images(op, model, everything[part]))[layer]
@@ -68,26 +69,39 @@ def top_activations(
                 raise ValueError(f"{op}: layer {layer!r} must give (N, K, OH, OW) or (N, K), got {output.shape}")
             width = output.shape[3] if output.ndim == 4 else 1
             planes = output.reshape(*output.shape[:2], -1)
+            if maps is not None:
+                wanted = np.atleast_1d(np.asarray(maps))
+                planes = planes[:, numbers(op, f"maps of {layer!r}", wanted, len(wanted), planes.shape[1])]
             where = planes.argmax(axis=2)
-            at.append(where)
-            values.append(np.take_along_axis(planes, where[:, :, None], 2)[:, :, 0])
-    strength, places = np.concatenate(values).T, np.concatenate(at).T  # (K, N)
-    if maps is not None:
-        wanted = np.atleast_1d(np.asarray(maps))
-        chosen = numbers(op, f"maps of {layer!r}", wanted, len(wanted), len(strength))
-        strength, places = strength[chosen], places[chosen]
-    order = np.argsort(-strength, axis=1, kind="stable")[:, :size]
-    flat = np.take_along_axis(places, order, 1)
-    return TopActivations(
-        np.take_along_axis(strength, order, 1), order, np.stack(np.divmod(flat, width), axis=-1).astype(np.int64)
-    )
+            strength = np.take_along_axis(planes, where[:, :, None], 2)[:, :, 0].T  # (maps, B)
+            indices = np.tile(np.arange(part.start, part.stop), (len(strength), 1))
+            best = _better(best, (strength, indices, where.T), size)
+    values, chosen, flat = best
+    return TopActivations(values, chosen, np.stack(np.divmod(flat, width), axis=-1).astype(np.int64))
+
+
+def _better(best: tuple[np.ndarray, ...], more: tuple[np.ndarray, ...], k: int) -> tuple[np.ndarray, ...]:
+    """Return the k strongest of each map among those kept so far and those of one more batch.
+
+    Each is (values, images, places), arrays (maps, any number). The images kept come before those of the batch, and the
+    sorting is stable: of equal values the earlier image stays first.
+    """
+    both = [np.concatenate(parts, axis=1) for parts in zip(best, more, strict=True)] if best else list(more)
+    order = np.argsort(-both[0], axis=1, kind="stable")[:, :k]
+    return tuple(np.take_along_axis(part, order, 1) for part in both)
+
+
+def _pixels(op: str, model: Any, images: Any) -> Any:
+    """Return the images' array, which is checked batch by batch; here only that it has batches."""
+    array = images.data if isinstance(images, Tensor) else np.asarray(images)
+    return array if array.ndim else as_images(op, model, images)  # of no axes: it raises
 
 
 def features(model: Any, images: Any, layer: str, batch_size: int = 100) -> np.ndarray:
     """Return a layer's outputs for all images as vectors, (N, values); evaluation mode, in batches."""
     op = "features"
     check_model(op, model)
-    everything = images.data if isinstance(images, Tensor) else np.asarray(images)
+    everything = _pixels(op, model, images)
     step, parts = check_count(op, "batch_size", batch_size), []
     with evaluating(model):
         for part in batches(max(len(everything), 1), step):

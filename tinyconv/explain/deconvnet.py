@@ -100,7 +100,9 @@ def deconvnet(
     with evaluating(model), no_grad():
         output, passed = forward(layers, x)
         signal = Tensor(device.move(keep(op, layer, device.host(output.data), map, position), output.device))
-        with use_winograd(False):  # its rounding errors would fill places that no stamp reaches
+        # Winograd's rounding errors would fill places that no stamp reaches. The switch is the whole process's; of
+        # explain's calls one thread at a time is inside evaluating, so that each puts back what it found.
+        with use_winograd(False):
             for step in reversed(passed):
                 signal = down(step, signal, unpool == "add")
     return device.host(signal.data)

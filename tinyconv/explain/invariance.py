@@ -90,6 +90,7 @@ def transformed(images: np.ndarray, transform: str, amount: float, background: A
     Parameters
     ----------
     images : array, (N, C, H, W)
+        Of floats; others become float32, since means of pixels are no whole numbers.
     transform : {"shift", "scale", "rotation"}
     amount : float
         "shift": pixels down; "scale": factor, 2 shows everything twice as large; "rotation": degrees counter-clockwise.
@@ -100,6 +101,7 @@ def transformed(images: np.ndarray, transform: str, amount: float, background: A
     errors.check_choice(op, "transform", transform, TRANSFORMS)
     if transform == "scale" and not amount > 0:
         raise ValueError(f"{op}: a scale must be positive, got {amount}")
+    images = images if images.dtype.kind == "f" else images.astype(np.float32)
     height, width = images.shape[2:]
     ground = np.atleast_1d(np.asarray(background, images.dtype)).reshape(-1, 1, 1)
     y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 
 Layers = list[tuple[str, nn.Module]]
+_ONE = threading.RLock()  # held by the thread that is looking into a model, see evaluating
 
 
 class _Enough(Exception):  # noqa: N818  (no error: every wanted layer has run)
@@ -138,8 +140,13 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in evaluation mode; afterwards every module is in the mode it had."""
-    with kept_modes(model), limited_threads(model):
+    """Inside, the model is in evaluation mode; afterwards every module is in the mode it had.
+
+    One thread at a time is inside, whatever its model. What is changed here and put back afterwards belongs to the
+    model or to the process (modes, hooks, ``requires_grad``, Winograd's switch): two threads that overlap would take
+    what the other has set for the state to return to. Kernels use all cores, so little is lost by waiting.
+    """
+    with _ONE, kept_modes(model), limited_threads(model):
         model.eval()
         yield
 

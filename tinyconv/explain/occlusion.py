@@ -19,6 +19,7 @@ from tinyconv.explain.layers import (
     check_model,
     class_scores,
     evaluating,
+    numbers,
     outputs_of,
     probabilities,
 )
@@ -109,8 +110,12 @@ def occlusion(
 
     Raises
     ------
+    TypeError
+        The target is no int.
+    IndexError
+        There is no such class.
     ValueError
-        The square is larger than the image; there is no such layer, class or channel count.
+        The square is larger than the image; there is no such layer or channel count.
     """
     op = "occlusion"
     check_model(op, model)
@@ -130,8 +135,7 @@ def occlusion(
             raise ValueError(f"{op}: layer {name!r} must give maps (N, K, OH, OW), got shape {found[name].shape}")
         totals = found[name][0].sum(axis=(1, 2), dtype=np.float64)
         strongest, label = int(totals.argmax()), int(scores[0].argmax())
-        wanted = label if target is None else int(target)
-        errors.check_range(op, "target", np.array(wanted), scores.shape[1])
+        wanted = label if target is None else int(numbers(op, "target", target, 1, scores.shape[1])[0])
         flat = positions.reshape(-1, 2)
         activity, probability, labels = np.empty(len(flat)), np.empty(len(flat)), np.empty(len(flat), np.int64)
         copies = np.repeat(pixels[None], min(count, len(flat)), axis=0)

@@ -52,7 +52,8 @@ def saliency(
     Raises
     ------
     ValueError
-        There is no such rule, layer, class or map; the model has no ``nn.ReLU`` for the rule to act in.
+        There is no such rule, layer, class or map; the layer does not run in evaluation mode; the model has no
+        ``nn.ReLU`` for the rule to act in.
     """
     op = "saliency"
     errors.check_choice(op, "rule", rule, RULES)
@@ -67,7 +68,10 @@ def saliency(
         if layer is not None:
             hooks.enter_context(modules[layer].register_forward_hook(lambda _module, _inputs, y: found.append(y)))
         result = model(x)
-        found.append(result[0] if isinstance(result, (tuple, list)) else result)
+        if layer is None:
+            found.append(result[0] if isinstance(result, (tuple, list)) else result)
+        elif not found:
+            raise ValueError(f"{op}: layer {layer!r} does not run in evaluation mode; choose another")
         scores = _largest(op, found[0], target, layer)
         return device.host(grad(scores.sum(), x).data)
 
@@ -86,7 +90,7 @@ def _largest(op: str, output: Any, target: Any, layer: str | None) -> Tensor:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient: the weights' would cost as much as the images'."""
+    """Inside, no parameter asks for a gradient: the weights' would cost as much as the images' (within evaluating)."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for parameter, _ in before:
