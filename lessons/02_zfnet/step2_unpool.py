@@ -134,8 +134,12 @@ for title, levels in (("with its switches", own), ("with another image's switche
 
 fig, axes = plt.subplots(1, 4, figsize=(13, 3.5), layout="constrained")
 for axis, (title, image) in zip(axes, pictures.items(), strict=True):
-    axis.imshow(image[60:130, 60:130] ** 0.6, cmap="gray")
+    dots = title.startswith("with ")
+    axis.set_facecolor("black")
+    axis.imshow((flower if dots else image)[60:130, 60:130] ** 0.6, cmap="gray", alpha=0.5 if dots else 1)
+    if dots:
+        axis.imshow(np.ma.masked_less_equal(image[60:130, 60:130], 0), cmap="autumn")
     axis.set(title=title, xticks=[], yticks=[])
-alt = "unpooled with its switches a map keeps its edges as dots; without, blocks; with another's, dots beside the edges"
+alt = "without switches blocks come back; with its own, dots on the map's edges; with another image's, dots anywhere"
 lesson.save(fig, "unpool", alt=alt)
 lesson.next(why="going back through a convolution")

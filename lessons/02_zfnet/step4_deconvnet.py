@@ -133,7 +133,8 @@ for title, weights, unpool in (
 # ## See it
 #
 # The unit's strongest corner. The gradient says which pixels would raise it or lower it. The deconvnet shows the
-# pattern that it would like to see there, guided backpropagation that pattern where the image has it.
+# pattern that it would like to see there, guided backpropagation that pattern where the image has it: at a unit's
+# strongest place that is nearly the same.
 
 # %%
 row, column = np.unravel_index(up(photo, HAND)["y"].argmax(), (64, 64))
@@ -141,6 +142,6 @@ top, left, bottom, right = explain.receptive_field(model, "relu2").box(row, colu
 around = (slice(None), slice(max(top - 8, 0), bottom + 8), slice(max(left - 8, 0), right + 8))
 maps = {rule: project(photo, HAND, rule)[around][None] for rule in ("gradient", "deconvnet", "guided")}
 fig = explain.figures.rules_in_a_row(photo[around][None], maps, ["the strongest corner"])
-alt = "around one corner: the gradient has both signs all over; deconvnet and guided backpropagation draw its edges"
+alt = "around one corner: the gradient is a few pixels of both signs; deconvnet and guided draw its edges, much alike"
 lesson.save(fig, "rules", alt=alt)
 lesson.next(why="a rule that keeps single filters from taking over")

@@ -92,7 +92,7 @@ def draw_occlusion(model: nn.Module, lesson: Lesson) -> None:
             print(f"{name}, {cover} square: {found.whole_probability:.1%} whole, {worst:.1%} at worst ", end="")
             print(f"(middle at row {y:.0f}, column {x:.0f}); becomes {', '.join(others) or 'nothing else'}")
         file = f"occlusion-{name.split()[-1].lower()}"
-        alt = f"a {name.lower()}; how activity, probability and answer change with the place of a black square"
+        alt = f"{name.lower()}: activity, probability and answer for each place of a black square"
         lesson.save(figures.occlusion_maps(image, found, CLASSES), file, alt=alt)
 
 

@@ -86,7 +86,7 @@ weights = [w, lesson.rng.normal(0, 0.3, (3, 3, 3, 3)), lesson.rng.normal(0, 0.3,
 for conv in (Conv3x3, Conv3x3Unflipped):
     for depth in (1, 2) if lesson.smoke else (1, 2, 3):
         try:
-            tinyconv.gradcheck(lambda *ws: stack(conv, x, *ws), weights[:depth])  # noqa: B023
+            tinyconv.gradcheck(lambda *ws: stack(conv, x, *ws), weights[:depth], name="the stack")  # noqa: B023
             print(f"{conv.__name__}, {depth} layers, weights checked: passes")
         except tinyconv.GradientError as error:
             print(f"{conv.__name__}, {depth} layers, weights checked: caught\n  {str(error).splitlines()[0]}")

