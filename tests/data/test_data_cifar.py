@@ -139,3 +139,20 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a pickle that asks for .*, which could run code; nothing was run"):
         cifar10_folder(tmp_path, "test")
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("length", [2**34, 2**50])
+def test_bytes_that_are_longer_than_the_file_are_one_line(length: int, tmp_path: Path) -> None:
+    """A file's read(2**34) makes room for them first."""
+    (tmp_path / "test_batch").write_bytes(b"\x80\x04\x8e" + struct.pack("<Q", length) + b"few.")
+    with pytest.raises(ValueError, match="cifar10_folder: wanted arrays and lists in .*test_batch, which is a damaged"):
+        cifar10_folder(tmp_path, "test")
+
+
+def test_lists_that_share_their_parts_are_refused(tmp_path: Path) -> None:
+    labels: list[Any] = [0]
+    for _ in range(6):  # a million lists, of 6 levels
+        labels = [labels] * 10
+    (tmp_path / "test_batch").write_bytes(pickle.dumps({"data": images(2, 0), "labels": labels}))
+    with pytest.raises(ValueError, match=r"test_batch, which claims more than \d+ values"):
+        cifar10_folder(tmp_path, "test")

@@ -230,6 +230,10 @@ def test_kerass_resnet50(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         found = model(Tensor(np.ascontiguousarray(prepared[None]))).numpy()
         wanted = run_keras(theirs, pixels[None])
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+    # The outputs would not show it if our epsilon, 1e-5, were forgotten: variance + epsilon itself must be Keras's.
+    for norm, keras in ((model.bn1, "bn_conv1"), (model.conv2_1.bn2, "bn2a_branch2b")):
+        total = norm.running_var.numpy().astype(np.float64) + norm.eps
+        np.testing.assert_allclose(total, theirs[f"{keras}/moving_variance"].astype(np.float64) + 1e-3, rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------- fetching, data sets
@@ -316,9 +320,7 @@ def test_what_cannot_be_fetched_says_what_to_do(monkeypatch: pytest.MonkeyPatch,
         raise store.subprocess.CalledProcessError(1, command, stderr="noise\nno address found\n")
 
     monkeypatch.setattr(store.subprocess, "run", fail)
-    with pytest.raises(
-        RuntimeError, match=r"pip could not fetch gnnrl==1.0.8 \(no address found\); is there"
-    ):
+    with pytest.raises(RuntimeError, match=r"pip could not fetch gnnrl==1.0.8 \(no address found\); is there"):
         store.get("resnet20")
     with pytest.raises(ValueError, match="'resnet20' is no data set"):
         store.dataset("resnet20", "test")

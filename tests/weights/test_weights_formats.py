@@ -37,6 +37,13 @@ def entry(begin, end, shape=(2, 3), dtype="F32"):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
 
 
+@pytest.mark.parametrize("file", [None, 3, b"net.pth"])
+def test_what_is_no_path_is_one_clear_line(file):
+    text = r"^weights\.read: wanted the path of a file, got an? \w+; give a str or a Path$"
+    with pytest.raises(TypeError, match=text):
+        weights.read(file)
+
+
 # ----------------------------------------------------------------------------------------------------- safetensors
 def test_safetensors_made_by_hand(tmp_path):
     header = {

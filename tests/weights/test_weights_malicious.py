@@ -19,6 +19,8 @@ from tinyconv import weights
 from tinyconv.weights import WeightsError
 from tinyconv.weights.numpy_pickle import read_arrays
 from tinyconv.weights.problem import UnreadableError
+from tinyconv.weights.torch_file import TABLE
+from tinyconv.weights.unpickle import unpickle
 
 together = tools.together
 SIX = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
@@ -186,10 +188,35 @@ def test_senseless_pickles_end_in_an_error_and_not_in_the_process(tmp_path, raw)
         weights.read(path)
 
 
-def test_one_list_for_many_dicts_is_not_copied_each_time(tmp_path):
+def test_one_list_for_many_dicts_is_not_copied_each_time():
     """A list of n pairs and n calls that make a dict of it would be n * n entries."""
     pairs = b"](" + b"".join(together(tools.text(str(i)), b"N") for i in range(500)) + b"e" + b"q\x00"
     calls = (tools.name("collections", "OrderedDict") + b"(h\x00tR") * 500
-    path = tools.write_zip(tmp_path / "a.pth", b"\x80\x02" + pairs + b"(" + calls + b"t.", {})
-    with pytest.raises(WeightsError, match="holds a tuple without tensors"):
-        weights.read(path)
+    made = unpickle(io.BytesIO(b"\x80\x02" + pairs + b"(" + calls + b"t."), TABLE)
+    assert len(made) == 500 and sum(map(len, made)) == 500
+    assert list(made[0]) == [str(i) for i in range(500)]
+
+
+@pytest.mark.parametrize(
+    ("pushed", "named"),
+    [
+        (tools.name("torch", "float32"), "'torch.float32'"),
+        (tools.call(tools.name("torch._utils", "_rebuild_tensor_v3"), tools.number(0)), "_rebuild_tensor_v3"),
+        (tools.storage("0", "ComplexFloatStorage", 1), "'torch.ComplexFloatStorage'"),
+        (tools.name("numpy.core.multiarray", "scalar"), "'numpy.core.multiarray.scalar'"),
+        (pickle.dumps({1, 2}, 2)[2:-1], "'__builtin__.set'"),
+        (pickle.dumps({1, 2}, 4)[2:-1], "a set"),
+        (pickle.dumps(frozenset({1}), 4)[2:-1], "a set"),
+        (pickle.dumps({(1, 2): 3}, 2)[2:-1], "a tuple as a key"),
+        (pickle.dumps({True: 3}, 2)[2:-1], "a bool as a key"),
+        (pickle.dumps(1j, 2)[2:-1], "'__builtin__.complex'"),
+    ],
+    ids=range(10),
+)
+def test_types_that_are_not_read_are_not_called_dangerous(pushed, named, tmp_path):
+    entries = {"a": tools.tensor(tools.storage("0")), "more": pushed}
+    for path in tools.write_both(tmp_path, tools.plain(tools.mapping(entries)), {"0": SIX}):
+        with pytest.raises(WeightsError, match="of a type that is not read; leave it out, or convert it") as caught:
+            weights.read(path)
+        assert named in str(caught.value) and "run" not in str(caught.value).removeprefix(str(path))
+        assert len(str(caught.value).splitlines()) == 1

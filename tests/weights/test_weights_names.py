@@ -76,6 +76,15 @@ def test_old_files_have_no_counters_and_dataparallel_puts_a_word_before_names(tm
     assert model.bn1_1.num_batches_tracked.item() == 0
 
 
+@pytest.mark.parametrize("kind", ["alexnet", "A", "A+"])
+def test_a_file_of_dataparallel_is_recognised(kind):
+    state = state_of(kind, small(kind))
+    found = weights.guess({f"module.{name}": array for name, array in state.items()})
+    assert found is not None and found == weights.guess(state)
+    assert weights.guess({"module.other": np.zeros(3), **state}) == found  # no prefix of all: nothing is renamed
+    assert weights.guess({}) is None
+
+
 @pytest.mark.parametrize(
     ("model", "file", "says"),
     [
@@ -122,7 +131,7 @@ def test_other_networks_and_other_models(tmp_path):
     file = saved(tmp_path, {"layer1.0.conv1.weight": np.zeros(3), "fc.weight": np.zeros(3)})
     with pytest.raises(WeightsError, match="and 20 more. Nothing was loaded; the file is a ResNet, which is not read"):
         weights.load_torchvision(small("A"), file)
-    with pytest.raises(WeightsError, match="not of torchvision's AlexNet or VGG, or not whole"):
+    with pytest.raises(WeightsError, match="not of torchvision's AlexNet, VGG, GoogLeNet or ResNet, or"):
         weights.load_torchvision(small("A"), saved(tmp_path, {"a": np.zeros(3)}))
     for model in (models.alexnet(5, width=0.1), models.vgg(5, config="C", width=0.1), models.zfnet(5, width=0.1)):
         with pytest.raises(WeightsError, match=r"torchvision has no network like .*; build alexnet\(variant="):

@@ -112,6 +112,24 @@ def test_a_checkpoint_of_a_training_gives_the_networks_part(tmp_path, name):
         assert list(weights.read(path)) == ["a"]
 
 
+@pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model"])
+def test_a_tensor_beside_the_networks_part_does_not_hide_it(tmp_path, name):
+    inner = tools.mapping({"a": tools.tensor(tools.storage("0"))})
+    best = tools.tensor(tools.storage("1", count=1), (), ())
+    pickle = tools.plain(tools.mapping({"best": best, name: inner, "epoch": tools.number(3)}))
+    for path in tools.write_both(tmp_path, pickle, {"0": SIX, "1": SIX[:4]}):
+        found = weights.read(path)
+        assert list(found) == ["a"] and np.array_equal(found["a"], GRID)
+
+
+def test_a_part_without_tensors_is_passed_over(tmp_path):
+    inner = tools.mapping({"a": tools.tensor(tools.storage("0"))})
+    options = tools.mapping({"depth": tools.number(3)})
+    for entries in ({"state_dict": options, "model": inner}, {"model": options, "a": tools.tensor(tools.storage("0"))}):
+        for path in tools.write_both(tmp_path, tools.plain(tools.mapping(entries)), {"0": SIX}):
+            assert list(weights.read(path)) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("size", "stride", "offset"),
     [
@@ -148,13 +166,33 @@ def test_a_zip_whose_storages_are_not_as_large_as_declared_is_refused(tmp_path):
     pickle = tools.state_dict({"a": tools.tensor(tools.storage("0"))})
     refused(tools.write_zip(tmp_path / "a.pth", pickle, {"0": SIX + b"0"}), "storage '0' should have 24 bytes: 25")
     refused(tools.write_zip(tmp_path / "b.pth", pickle, {"1": SIX}), "storage '0' should have 24 bytes: no such member")
+    large = tools.state_dict({"a": tools.tensor(tools.storage("0", count=2**20), (1,), (1,))})
     with zipfile.ZipFile(tmp_path / "c.pth", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(
-            "net/data.pkl", tools.state_dict({"a": tools.tensor(tools.storage("0", count=2**20), (1,), (1,))})
-        )
+        archive.writestr("net/data.pkl", large, zipfile.ZIP_STORED)
         archive.writestr("net/data/0", bytes(2**22))
     assert (tmp_path / "c.pth").stat().st_size < 2**14
     refused(tmp_path / "c.pth", f"its tensors need {2**22} bytes")
+
+
+def test_a_compressed_pickle_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", b"\x80\x02(" + b"]" * 2**20 + b"t.")
+    assert path.stat().st_size < 2**12
+    refused(path, "'net/data.pkl' is compressed, which PyTorch never does")
+
+
+def test_more_instructions_than_a_file_of_its_size_has_use_for_are_refused(tmp_path):
+    """Each ] is one byte, and an empty list of 56 and more in memory."""
+    bomb = tools.write_zip(tmp_path / "new.pth", b"\x80\x02(" + b"]" * 360_000 + b"t.", {})
+    refused(bomb, "a pickle of more than 352", " instructions, too many for a file of its size")
+    # Where tensors have the file's bytes as many are read, here of a list beside them.
+    tensor = tools.tensor(tools.storage("0", "ByteStorage", 2**20), (2**20,), (1,))
+    entries = {"a": tensor, "more": b"](" + b"N" * 360_000 + b"e"}
+    path = tmp_path / "old.pth"
+    tools.write_legacy(path, tools.plain(tools.mapping(entries)), {"0": (2**20, bytes(2**20))})
+    assert weights.read(path)["a"].shape == (2**20,)
 
 
 def test_a_changed_byte_of_a_tensor_is_found_by_the_zips_checksum(tmp_path):

@@ -54,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser, required: bool = False) -> No
         "--weights", metavar="FILE", required=required,
         help="a checkpoint of tinyconv; or, with --model, another program's (.pth, .safetensors, .npz)",
     )  # fmt: skip
-    parser.add_argument("--model", metavar="NAME", help="the network that foreign weights are of: alexnet or vgg")
+    parser.add_argument(
+        "--model", metavar="NAME",
+        help="the network that foreign weights are of: alexnet, vgg, googlenet or resnet (resnet50: a depth, too)",
+    )  # fmt: skip
     parser.add_argument("--variant", help="of alexnet; foreign weights are of torchvision, which is then the default")
     parser.add_argument("--config", help="of vgg: A, B, D or E (the weights say which)")
     parser.add_argument("--classes", metavar="FILE", help="a text file with the names of the classes, one per line")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tinyconv.weights.names import TRUNKS, Guess, guess, layer_names
+from tinyconv.weights.names import TRUNKS, Guess, guess, layer_names, unwrapped
 from tinyconv.weights.problem import WeightsError, shown
 from tinyconv.weights.reader import read
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=Module)
 
 _WHO = "weights.load_torchvision"
-_PARALLEL = "module."  # what torch.nn.DataParallel puts before every name
 _COUNTER = "num_batches_tracked"  # files older than PyTorch 0.4.1 have none
 _SHOWN = 4  # tensors that a message names
 TORCHVISION = (
@@ -63,8 +62,7 @@ def load_torchvision(model: Model, file: str | os.PathLike[str]) -> Model:
 def fit(model: Model, state: Mapping[str, np.ndarray], file: str | os.PathLike[str]) -> Model:
     """Do what :func:`load_torchvision` does with tensors that were read; ``file`` is for messages."""
     names, described = _names(model)
-    if state and all(name.startswith(_PARALLEL) for name in state):
-        state = {name.removeprefix(_PARALLEL): array for name, array in state.items()}
+    state = unwrapped(state)
     theirs = {their: name for their, name in _tensors(model, names)}
     wrong = _differences(model, state, theirs)
     if wrong:
@@ -120,7 +118,8 @@ def _explain(wrong: list[str], found: Guess | None) -> str:
     more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     text = "; ".join(wrong[:_SHOWN]) + more
     if found is None:
-        return f"{text}. Nothing was loaded; the file is not of torchvision's AlexNet or VGG, or not whole"
+        known = "AlexNet, VGG, GoogLeNet or ResNet"
+        return f"{text}. Nothing was loaded; the file is not of torchvision's {known}, or not whole"
     if found.builder is None:
         return f"{text}. Nothing was loaded; the file is {found.title}, which is not read"
     return f"{text}. Nothing was loaded; the file is {found.title}: build {found.call}"

@@ -29,6 +29,7 @@ TRUNKS: dict[str, tuple[str, dict[str, Any]]] = {
     "alexnet-trunk": ("alexnet", {"variant": "torchvision"}),
     "vgg16-trunk": ("vgg", {"config": "D"}),
 }
+_PARALLEL = "module."  # what torch.nn.DataParallel puts before every name
 _FEATURES = re.compile(r"features\.(\d+)\.weight")
 
 
@@ -114,8 +115,16 @@ def layer_names(builder: str, arguments: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
+def unwrapped(state: State) -> State:
+    """Return a state by the network's own names: without the prefix that DataParallel puts before all of them."""
+    if not all(name.startswith(_PARALLEL) for name in state):
+        return state
+    return {name.removeprefix(_PARALLEL): array for name, array in state.items()}
+
+
 def guess(state: State) -> Guess | None:
     """Return which of torchvision's networks these tensors are of, from their names and shapes; None if unknown."""
+    state = unwrapped(state)
     for prefix, title in _OTHERS.items():
         if any(name.startswith(prefix) for name in state):
             return Guess(title)

@@ -48,12 +48,16 @@ def read(file: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises
     ------
+    TypeError
+        ``file`` is no path.
     FileNotFoundError
         There is no such file.
     WeightsError
         The file is empty, truncated, damaged or of another kind; its tensors claim more bytes than it has; or it is a
         pickle that asks for anything but tensors, which could run code.
     """
+    if not isinstance(file, (str, os.PathLike)):
+        raise TypeError(f"weights.read: wanted the path of a file, got {shown(file)}; give a str or a Path")
     path = Path(file)
     if path.is_dir():
         raise WeightsError(f"weights.read: wanted {_WANTED}, got the folder {path}; name a file in it")

@@ -26,6 +26,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 _PICKLE = 1 << 26  # bytes that the pickles, which hold only names and sizes, may have
 _CHUNK = 1 << 20
+_RESAVE = "save it again with torch.save"
 # What a checkpoint of a training calls the network's state.
 _STATES = ("state_dict", "model_state_dict", "model")
 TABLE: Table = {
@@ -70,7 +71,9 @@ def read_zip(archive: zipfile.ZipFile, member: str, size: int) -> dict[str, np.n
     if order not in (b"little", b"big"):
         raise UnreadableError("with an unknown order of bytes")
     storages = _Storages()
-    state = unpickle(io.BytesIO(_take(archive, member, _PICKLE)), TABLE, storages.get)
+    if archive.getinfo(member).compress_type != zipfile.ZIP_STORED:  # 29 kB can unfold to a pickle of many megabytes
+        raise UnreadableError(f"whose {shown(member)} is compressed, which PyTorch never does", _RESAVE)
+    state = unpickle(io.BytesIO(_take(archive, member, _PICKLE)), TABLE, storages.get, size)
     views = _views(state, size)
     storages.check_size(size)
     for key, known in storages.found.items():
@@ -87,7 +90,7 @@ def read_zip(archive: zipfile.ZipFile, member: str, size: int) -> dict[str, np.n
 def read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     """Return the tensors of a file in the legacy format."""
     head = io.BytesIO(file.read(_PICKLE))
-    first = unpickle(head, {})
+    first = unpickle(head, {}, size=size)
     if first != MAGIC:
         advice = "save a state_dict() with torch.save; other pickles are not read, since they can run code"
         raise UnreadableError("which is a pickle, but not one of PyTorch's (its magic number is missing)", advice)
@@ -95,9 +98,9 @@ def read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     if version != _VERSION or not isinstance(machine, dict):
         raise UnreadableError(f"of an unknown version ({shown(str(version))})")
     storages = _Storages()
-    views = _views(unpickle(head, TABLE, storages.get), size)
+    views = _views(unpickle(head, TABLE, storages.get, size), size)
     storages.check_size(size)
-    keys = unpickle(head, {})
+    keys = unpickle(head, {}, size=size)
     if type(keys) is not list or not all(isinstance(key, str) for key in keys) or set(keys) != set(storages.found):
         raise UnreadableError("whose list of storages is damaged")
     file.seek(head.tell())
@@ -113,8 +116,9 @@ def read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
 
 def _views(state: Any, size: int) -> dict[str, View]:
     """Return the tensors of a state by name; what else a checkpoint holds (epoch, optimizer) is left out."""
-    if isinstance(state, dict) and not any(isinstance(value, View) for value in state.values()):
-        state = next((state[name] for name in _STATES if isinstance(state.get(name), dict)), state)
+    parts = [state.get(name) for name in _STATES] if isinstance(state, dict) else []
+    # Before the tensors beside it: a checkpoint may keep its best accuracy as one.
+    state = next((part for part in parts if any(isinstance(value, View) for _, value in _items(part))), state)
     views = {name: value for name, value in _items(state) if isinstance(name, str) and isinstance(value, View)}
     if not views:
         advice = "save model.state_dict() with torch.save"

@@ -19,6 +19,9 @@ Table = Mapping[tuple[str, str], Any]
 _DAMAGED = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, struct.error)
 _MALFORMED = "which is a damaged pickle"
 REFUSED = "nothing was run; if you trust the file, save only its tensors again (in PyTorch model.state_dict())"
+UNREAD = "leave it out, or convert it: save only tensors of floats and ints by name (in PyTorch model.state_dict())"
+_FREE = 1 << 18  # instructions that any pickle may have; PyTorch writes some 40 for a tensor
+_BYTES = 4  # of a file, for each instruction beyond these: an empty list takes 1 byte there and 64 in memory
 
 
 class Built:
@@ -45,7 +48,7 @@ def ordered(*pairs: Any) -> Ordered:
     return result
 
 
-def unpickle(file: BinaryIO, table: Table, persistent: Callable[[Any], Any] | None = None) -> Any:
+def unpickle(file: BinaryIO, table: Table, persistent: Callable[[Any], Any] | None = None, size: int = 0) -> Any:
     """Return the value that a pickle describes; the file is left behind its end.
 
     Parameters
@@ -57,6 +60,9 @@ def unpickle(file: BinaryIO, table: Table, persistent: Callable[[Any], Any] | No
         must check those; any other value is only handed on.
     persistent : callable, optional
         Makes a value of a persistent id (a storage of PyTorch's).
+    size : int
+        Bytes of the file that the pickle is in, numbers included: more instructions than a file of this size has use
+        for are refused.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def unpickle(file: BinaryIO, table: Table, persistent: Callable[[Any], Any] | No
     """
     machine = _Machine(file, table, persistent)
     try:
-        return machine.run()
+        return machine.run(_FREE + size // _BYTES)
     except _DAMAGED as problem:
         text = " ".join(str(problem).split())[:100]
         raise UnreadableError(f"{_MALFORMED} ({type(problem).__name__}: {text})") from None
@@ -83,8 +89,8 @@ class _Machine:
         self.aside: list[list[Any]] = []
         self.memory: dict[int, Any] = {}
 
-    def run(self) -> Any:
-        while True:
+    def run(self, limit: int) -> Any:
+        for _ in range(limit):
             code = self.file.read(1)
             if not code:
                 raise UnreadableError("which ends in the middle of a pickle")
@@ -107,10 +113,13 @@ class _Machine:
                 _STEPS[name](self, argument)
             elif name not in _IGNORED:
                 self._refuse(name, argument)
+        raise UnreadableError(f"a pickle of more than {limit} instructions, too many for a file of its size")
 
     def _refuse(self, name: str, argument: Any) -> NoReturn:
         if name == "INST":  # it names what it calls
             self.find(*argument)
+        if name in _SETS:
+            raise UnreadableError("a pickle with a set, of a type that is not read", UNREAD)
         raise UnreadableError(f"a pickle with the instruction {name}, of which weights have no need", REFUSED)
 
     def line(self) -> str:
@@ -124,6 +133,8 @@ class _Machine:
         """Return what the table has for a name; nothing is ever imported."""
         if not (isinstance(module, str) and isinstance(name, str) and (module, name) in self.table):
             both = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else None
+            if both is not None and (module, name) in _HARMLESS:
+                raise UnreadableError(f"a pickle that asks for {shown(both)}, of a type that is not read", UNREAD)
             raise UnreadableError(f"a pickle that asks for {shown(both)}, which could run code", REFUSED)
         return self.table[module, name]
 
@@ -200,9 +211,19 @@ def _key(key: Any) -> Any:
     """Return a key of a dict: a text or an int (to hash a tuple nested a million times would end the process)."""
     if type(key) is str or (type(key) is int and key.bit_length() < 64):
         return key
-    raise TypeError(f"a key of type {type(key).__name__}")
+    raise UnreadableError(f"a pickle of a dict with {shown(key)} as a key, of a type that is not read", UNREAD)
 
 
+# What is refused for its type, since nothing here could run code: the message must not say so.
+_HARMLESS = {
+    *((module, name) for module in ("builtins", "__builtin__") for name in ("set", "frozenset", "complex")),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(("torch", f"{kind}{bits}") for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)),
+    *(("torch", name) for name in ("bfloat16", "bool", "complex32", "complex64", "complex128", "Size", "device")),
+    *(("torch", f"{kind}Storage") for kind in ("ComplexFloat", "ComplexDouble", "QInt8", "QUInt8", "QInt32")),
+    *(("torch._utils", f"_rebuild_{kind}") for kind in ("tensor_v3", "qtensor", "sparse_tensor")),
+}
+_SETS = {"EMPTY_SET", "ADDITEMS", "FROZENSET"}
 _INSTRUCTIONS = {instruction.code: instruction for instruction in pickletools.opcodes}
 _CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _IGNORED = {"PROTO", "FRAME", "STOP"}
