@@ -15,7 +15,7 @@ from tinyconv.checkpoint import Checkpoint
 from tinyconv.cli import recipes
 from tinyconv.cli.main import main
 from tinyconv.cli.models import prepared
-from tinyconv.cli.train import _most_confused, _resume_command
+from tinyconv.cli.train import _most_confused, _verdict, _resume_command
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_train_resume_and_predict(here, capsys):
     out = capsys.readouterr().out
     assert "digits, 64 training and 64 test images of 10 classes" in out
     assert "lenet5, lesson scale, input (1, 32, 32), 60,000 parameters" in out
-    assert "most confused:" in out and "next: tinyconv predict IMAGE --weights run/checkpoint.npz" in out
+    assert ("most confused:" in out or "than guessing" in out) and "next: tinyconv predict IMAGE --weights run/checkpoint.npz" in out
     assert sorted(p.name for p in Path("run").iterdir()) == ["checkpoint.npz", "curves.png", "train.jsonl"]
 
     assert main(["train", "lenet5", "--data", "digits", "--smoke", "--out", "run", "--epochs", "2", "--resume"]) == 0
@@ -172,4 +172,6 @@ def test_the_printed_command_resumes(monkeypatch):
 def test_most_confused():
     table = np.array([[8, 2, 0], [0, 9, 1], [4, 0, 16]])
     assert _most_confused(table, ["a", "b", "c"]) == "most confused: 20 % of 'c' are taken for 'a'"
+    assert _verdict(0.51, table, ["a", "b", "c"]) == _most_confused(table, ["a", "b", "c"])
+    assert _verdict(0.4, table, ["a", "b", "c"]).startswith("hardly better than guessing (33 %): train longer")
     assert _most_confused(np.diag([1, 2]), ["a", "b"]) == "every test image is right"

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     for file in ("checkpoint.npz", "curves.png", "train.jsonl"):
         print(f"wrote {folder / file}")
     if last.get("confusion") is not None:
-        print(_most_confused(last["confusion"], source.classes))
+        print(_verdict(last["accuracy"], last["confusion"], source.classes))
     print(f"next: tinyconv predict IMAGE --weights {shlex.quote(str(folder / 'checkpoint.npz'))}")
     return 0
 
@@ -134,6 +134,13 @@ def _first(dataset: Any, count: int | None) -> Any:
 def _resume_command(arguments: list[str]) -> str:
     program = ["tinyconv"] if Path(sys.argv[0]).stem == "tinyconv" else [sys.executable, "-m", "tinyconv"]
     return shlex.join([*program, *arguments, *["--resume"] * ("--resume" not in arguments)])
+
+
+def _verdict(accuracy: float, confusion: Any, classes: list[str]) -> str:
+    """Return a sentence on what the network confuses, or that it only guesses."""
+    if accuracy < 1.5 / len(classes):
+        return f"hardly better than guessing ({100 / len(classes):.0f} %): train longer (--epochs), or at another --lr"
+    return _most_confused(confusion, classes)
 
 
 def _most_confused(confusion: Any, classes: list[str]) -> str:
