@@ -15,7 +15,7 @@ from tinyconv.checkpoint import Checkpoint
 from tinyconv.cli import recipes
 from tinyconv.cli.main import main
 from tinyconv.cli.models import prepared
-from tinyconv.cli.train import _most_confused, _verdict, _resume_command
+from tinyconv.cli.train import _most_confused, _resume_command, _verdict
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def test_train_resume_and_predict(here, capsys):
     out = capsys.readouterr().out
     assert "digits, 64 training and 64 test images of 10 classes" in out
     assert "lenet5, lesson scale, input (1, 32, 32), 60,000 parameters" in out
-    assert ("most confused:" in out or "than guessing" in out) and "next: tinyconv predict IMAGE --weights run/checkpoint.npz" in out
+    assert "most confused:" in out or "than guessing" in out
+    assert "next: tinyconv predict IMAGE --weights run/checkpoint.npz" in out
     assert sorted(p.name for p in Path("run").iterdir()) == ["checkpoint.npz", "curves.png", "train.jsonl"]
 
     assert main(["train", "lenet5", "--data", "digits", "--smoke", "--out", "run", "--epochs", "2", "--resume"]) == 0
