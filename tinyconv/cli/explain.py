@@ -96,7 +96,8 @@ def _occlusion(options: argparse.Namespace, opened: models.Opened, image: Any) -
     found = occlusion(opened.model, image, _target(options, opened), layer=options.layer, **square)
     y, x = found.lowest
     name = _name(opened, found.target)
-    print(f"{name}: {found.whole_probability:.1%}; at worst {found.probability.min():.1%}, square at {x:.0f}, {y:.0f}")
+    print(f"{name}: {found.whole_probability:.1%}; at worst {found.probability.min():.1%}, ", end="")
+    print(f"with the square's middle at row {y:.0f}, column {x:.0f}")
     others = [_name(opened, int(k)) for k in np.unique(found.label) if k != found.whole_label]
     print(f"{found.label.size} squares of {found.size[0]} x {found.size[1]} pixels", end="")
     print(f"; some make it {', '.join(others)}" if others else "; none changes what it says")
@@ -170,7 +171,8 @@ def _target_file(options: argparse.Namespace, action: str) -> Path:
 
     if not options.out:
         stem = "" if options.image is None or action == "filters" else f"-{Path(options.image).stem}"
-        return Path(OUTPUT) / "explain" / f"{action}{stem}.png"
+        layer = "" if options.layer is None else f"-{options.layer}"
+        return Path(OUTPUT) / "explain" / f"{action}{stem}{layer}.png"
     path = Path(options.out)
     if path.is_dir() or options.out.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         raise UsageError(f"--out must name a file, got the folder {options.out}; such as {path / 'figure.png'}")

@@ -217,5 +217,6 @@ def _check_kind(op: str, name: str, module: nn.Module) -> None:
     if not isinstance(module, (*_UNCHANGED, *_MAXIMUM, *_OTHERS)):
         raise TypeError(
             f"{op}: the paper has no way down through layer {name!r}, a {type(module).__name__}; "
-            "wanted convolutions, pools, ReLU, normalisation, dropout, flatten, fully connected layers"
+            "wanted convolutions, pools, ReLU, normalisation, dropout, flatten, fully connected layers; "
+            "for networks with branches there are occlusion and saliency"
         )

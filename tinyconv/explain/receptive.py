@@ -200,7 +200,8 @@ def _window(op: str, name: str, module: nn.Module, layer: str, sides: Pair | Non
         return "whole"
     raise TypeError(
         f"{op}: the reach of layer {name!r}, a {type(module).__name__}, is not known; "
-        "wanted convolutions, pools, elementwise layers, normalisation, flatten, fully connected layers"
+        "wanted convolutions, pools, elementwise layers, normalisation, flatten, fully connected layers; for networks "
+        "with branches there are occlusion and saliency"
     )
 
 
