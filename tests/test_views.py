@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinyconv
 from tinyconv import nn, views
-from tinyconv.data import CenterCrop, TenCrop
+from tinyconv.data import CenterCrop, TenCrop, resize_image
 from tinyconv.models import fully_convolutional, vgg
 
 
@@ -134,6 +134,43 @@ def test_ten_crop_takes_lesson_ones_views(model: nn.Module) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- scales
+
+
+def test_googlenets_144_views_are_all_different_on_a_photograph() -> None:
+    image = np.random.default_rng(0).random((3, 125, 167), np.float32)  # the proportions of 375 x 500
+    found = list(views.googlenet_crops(image, 56, (64, 72, 80, 88)))
+    assert len(found) == 144
+    assert len({name for name, _ in found}) == 144
+    assert len({crop.tobytes() for _, crop in found}) == 144
+    assert {crop.shape for _, crop in found} == {(3, 56, 56)}
+    square = list(views.googlenet_crops(image[:, :125, :125], 56, (64, 72, 80, 88)))
+    assert len({crop.tobytes() for _, crop in square}) == 48  # a square image has one square
+
+
+def test_googlenets_views_by_hand() -> None:
+    """An image whose shorter side is already right: nothing is interpolated but the resized square."""
+    image = np.arange(8 * 14, dtype=np.float32).reshape(1, 8, 14)
+    found = {tuple(name): crop for name, crop in views.googlenet_crops(image, 6, (8,))}
+    for square, left in enumerate((0, 3, 6)):
+        for crop, (y, x) in enumerate(((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))):
+            wanted = image[:, y : y + 6, left + x : left + x + 6]
+            np.testing.assert_array_equal(found[8, square, crop, False], wanted)
+            np.testing.assert_array_equal(found[8, square, crop, True], wanted[..., ::-1])
+        whole = resize_image(image[:, :, left : left + 8], (6, 6))
+        np.testing.assert_array_equal(found[8, square, 5, False], whole)
+
+
+def test_googlenet_views_average_softmax_outputs(model: nn.Module) -> None:
+    pictures = [np.random.default_rng(i).standard_normal((3, 40, 40 + 9 * i)).astype(np.float32) for i in range(2)]
+    found = views.googlenet_views(model, pictures, 32, sides=(36, 40))
+    for row, picture in zip(found, pictures, strict=True):
+        crops = [np.ascontiguousarray(crop)[None] for _, crop in views.googlenet_crops(picture, 32, (36, 40))]
+        wanted = np.mean([softmax(scores_of(model, crop))[0] for crop in crops], axis=0)
+        np.testing.assert_allclose(row, wanted, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"googlenet_crops: image must be \(C, H, W\), got shape \(3, 4\)"):
+        next(views.googlenet_crops(np.zeros((3, 4))))
+    with pytest.raises(ValueError, match="size must be at most the smallest side 256, got 300"):
+        next(views.googlenet_crops(np.zeros((3, 9, 9)), 300))
 
 
 def test_scales_of_the_paper() -> None:

@@ -6,7 +6,8 @@ sec. 3.2). See :func:`dense`, :func:`multi_crop`, :func:`multi_scale`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -161,6 +162,61 @@ def ten_crop(model: nn.Module, images: np.ndarray, size: int, *, batch_size: int
     cut, found = TenCrop(size), []
     for image in check_images("views.ten_crop", images):
         found.append(predict(model, np.ascontiguousarray(cut(image)), batch_size).mean(0))
+    return np.stack(found)
+
+
+class Crop(NamedTuple):
+    """One of GoogLeNet's 144 views: which of the scales, squares and crops it is, and whether it is mirrored."""
+
+    side: int
+    square: int  # 0, 1, 2: left, middle, right (or top, middle, bottom)
+    crop: int  # 0 to 3: corners; 4: the middle; 5: the whole square, resized
+    mirror: bool
+
+
+def googlenet_crops(
+    image: np.ndarray, size: int = 224, sides: Sequence[int] = (256, 288, 320, 352)
+) -> Iterator[tuple[Crop, np.ndarray]]:
+    """Yield GoogLeNet's views of an image (Szegedy et al. 2014, sec. 7): 4 scales x 3 squares x 6 crops x 2.
+
+    The image is resized so that its shorter side is each of ``sides``; of that come the three squares along the longer
+    side; of each square four corners and the middle, and the square itself made smaller; and all of them mirrored. The
+    squares of an image that is nearly square are the same.
+
+    Parameters
+    ----------
+    image : array, (C, H, W)
+    size : int
+        Side of the views, in pixels.
+
+    Yields
+    ------
+    (Crop, array (C, size, size))
+    """
+    if np.ndim(image) != 3:
+        raise ValueError(f"views.googlenet_crops: image must be (C, H, W), got shape {np.shape(image)}")
+    if not 1 <= size <= min(sides, default=0):
+        raise ValueError(f"views.googlenet_crops: size must be at most the smallest side {min(sides)}, got {size}")
+    for side in sides:
+        (whole,) = rescale(np.asarray(image)[None], side)
+        room_y, room_x = whole.shape[1] - side, whole.shape[2] - side
+        for i in range(3):
+            top, left = room_y * i // 2, room_x * i // 2
+            square = whole[:, top : top + side, left : left + side]
+            last, half = side - size, (side - size) // 2
+            places = [(0, 0), (0, last), (last, 0), (last, last), (half, half)]
+            crops = [square[:, y : y + size, x : x + size] for y, x in places] + [resize_image(square, (size, size))]
+            for number, crop in enumerate(crops):
+                for mirror in (False, True):
+                    yield Crop(side, i, number, mirror), crop[..., ::-1] if mirror else crop
+
+
+def googlenet_views(model: nn.Module, images: Sequence[np.ndarray], size: int = 224, **options: Any) -> np.ndarray:
+    """Return probabilities (N, K) averaged over :func:`googlenet_crops` of each image, which may differ in size."""
+    found = []
+    for image in images:
+        crops = np.stack([crop for _, crop in googlenet_crops(image, size, **options)])
+        found.append(predict(model, crops).mean(axis=0))
     return np.stack(found)
 
 

@@ -13,6 +13,7 @@ from tinyconv.nn.activation import (
     Tanh,
     ZeroPad2d,
 )
+from tinyconv.nn.averaging import average_statistics
 from tinyconv.nn.containers import ModuleList, Sequential
 from tinyconv.nn.loss import (
     BCELoss,
