@@ -15,6 +15,7 @@ from tinyconv.checkpoint import Checkpoint
 from tinyconv.cli import recipes
 from tinyconv.cli.main import main
 from tinyconv.cli.models import prepared
+from tinyconv.cli.names import UsageError
 from tinyconv.cli.train import _most_confused, _resume_command, _verdict
 
 
@@ -176,3 +177,63 @@ def test_most_confused():
     assert _verdict(0.51, table, ["a", "b", "c"]) == _most_confused(table, ["a", "b", "c"])
     assert _verdict(0.4, table, ["a", "b", "c"]).startswith("hardly better than guessing (33 %): train longer")
     assert _most_confused(np.diag([1, 2]), ["a", "b"]) == "every test image is right"
+
+
+# ------------------------------------------------------------------------------------------------- sets in full, CIFAR
+def cifar(folder, n=40):
+    """Write a CIFAR-10 of n images a file, each of its class's grey."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        labels = rng.integers(0, 10, n, np.uint8)
+        pixels = np.clip(25 * labels[:, None] + rng.integers(0, 20, (n, 3072)), 0, 255).astype(np.uint8)
+        (folder / f"{name}.bin").write_bytes(np.column_stack([labels, pixels]).tobytes())
+    return folder
+
+
+def test_cifar_from_its_own_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cifar(tmp_path / "c")
+    command = ["train", "resnet_cifar", "--data", "cifar10", "--root", "c", "--smoke", "--out", "run"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "cifar10, 64 training and 64 test images of 10 classes" not in out  # the test part has 40
+    assert "cifar10, 64 training and 40 test images of 10 classes" in out
+    assert "resnet_cifar, lesson scale, input (3, 32, 32), 269,722 parameters" in out
+    assert "lr=0.1, momentum=0.9" in out and "weight_decay=0.0001" in out
+    assert tinyconv.load("run/checkpoint.npz").meta["classes"][0] == "airplane"
+
+
+def test_the_papers_recipe_for_cifar():
+    recipe = recipes.of("resnet20", "cifar10")
+    # 64,000 steps of 128 of 50,000 images are 163.8 epochs; a tenth after 32,000 and 48,000 of them.
+    assert (recipe.batch_size, recipe.epochs, recipe.lr, recipe.drops, recipe.warmup) == (128, 164, 0.1, (0.5, 0.75), 0)
+    assert recipe.epochs * 50_000 / 128 == pytest.approx(64_000, rel=0.01)
+    assert recipes.of("resnet110", "cifar10").warmup == 1
+    assert recipes.of("resnet20", "fashion").epochs < 20
+    assert recipes.of("resnet50", "cifar10") is recipes.RECIPES["resnet"]
+
+
+def test_cifar_images_get_a_border_and_a_random_window(tmp_path):
+    source = recipes.open_data("cifar10", root=str(cifar(tmp_path / "c")))
+    train, test = recipes.views(source, (3, 32, 32))
+    image = source.train[0][0]
+    assert "RandomCrop(size=(32, 32), padding=(4, 4))" in repr(train) and "RandomMirror" in repr(train)
+    assert "RandomCrop" not in repr(test) and "RandomMirror" not in repr(test)
+    rng = np.random.default_rng(0)
+    assert len({train(image, rng).tobytes() for _ in range(8)}) > 4
+    assert train(image, rng).shape == test(image, rng).shape == (3, 32, 32)
+
+
+def test_a_root_that_does_not_go_with_the_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYCONV_DATA", str(tmp_path))
+    with pytest.raises(
+        UsageError, match="--root goes with cifar10, .* --data digits has none"
+    ):
+        recipes.open_data("digits", root="x")
+    with pytest.raises(UsageError, match="--data cifar100 wants --root DIR"):
+        recipes.open_data("cifar100")
+    with pytest.raises(FileNotFoundError, match="cifar10 is not here .*; tinyconv data get cifar10 fetches it"):
+        recipes.open_data("cifar10")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        recipes.open_data("mnist", root=str(tmp_path / "no"))

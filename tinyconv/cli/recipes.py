@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tinyconv import data, models, optim
 from tinyconv.cli.names import UsageError, choose
+from tinyconv.data import store
 from tinyconv.data.dataset import shuffled
 from tinyconv.random import generator
 
@@ -27,6 +28,8 @@ class Recipe:
     arguments: dict[str, Any] = field(default_factory=dict)
     paper_lr: float | None = None  # at the paper's scale, if it is another
     hook: Callable[[Any], Callable[..., Any]] | None = None  # (model) -> what the optimizer calls after each step
+    drops: tuple[float, ...] = (0.75,)  # where the rate is divided by 10, in parts of all epochs
+    warmup: int = 0  # epochs at a tenth of the rate, before everything else
 
 
 RECIPES = {
@@ -39,14 +42,22 @@ RECIPES = {
     "rir": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)
-DATA = ("fashion", "mnist", "digits", "shapes")
+# He et al. 2015, sec. 4.2: 64,000 steps of 128 images, a tenth of the rate after 32,000 and 48,000.
+_CIFAR = Recipe(
+    batch_size=128, epochs=164, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}, drops=(0.5, 0.75)
+)  # fmt: skip
+_WARMED = 110  # layers from which on the paper begins with a smaller rate, for some 400 steps
+DATA = ("fashion", "mnist", "digits", "shapes", "cifar10", "cifar100")
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _PROBED = 512  # training images from which the mean and deviation of the channels are estimated
 
 
-def of(model: str) -> Recipe:
-    """Return the recipe of a model, or of what it is another name for."""
-    return RECIPES.get(models.resolve(model)[0], OTHER)
+def of(model: str, dataset: str = "") -> Recipe:
+    """Return the recipe of a model, or of what it is another name for: the paper's for a ResNet on CIFAR."""
+    builder, arguments = models.resolve(model)
+    if builder == "resnet_cifar" and dataset.startswith("cifar"):
+        return replace(_CIFAR, warmup=1) if arguments.get("depth", 20) >= _WARMED else _CIFAR
+    return RECIPES.get(builder, OTHER)
 
 
 @dataclass
@@ -58,6 +69,7 @@ class Source:
     test: Any
     mirror: bool
     photographs: bool = False
+    border: int = 0  # pixels added on each side before a random window is cut out
 
     @property
     def classes(self) -> list[str]:
@@ -65,12 +77,20 @@ class Source:
         return self.train.classes
 
 
-def open_data(name: str, channels: int | None = None) -> Source:
+def open_data(name: str, channels: int | None = None, root: str | None = None) -> Source:
     """Return a bundled data set, or the images of a folder (``train/`` and ``test/``, or split 4 : 1).
+
+    ``root`` is the folder of a whole set in its own files (MNIST's IDX, CIFAR's batches); CIFAR-10 without one is what
+    ``tinyconv data get cifar10`` brought.
 
     ``channels`` (1 or 3) makes grey images of coloured ones, or the other way round; None leaves bundled images as they
     are, and reads files in colour.
     """
+    if name in ("cifar10", "cifar100") or (root is not None and name in ("mnist", "fashion")):
+        train, test = (_with_channels(_whole(name, root, part), channels) for part in ("train", "test"))
+        return Source(name, train, test, mirror=name != "mnist", border=4 if name.startswith("cifar") else 0)
+    if root is not None:
+        raise UsageError(f"--root goes with cifar10, cifar100, mnist and fashion; --data {name} has none")
     bundled = {"fashion": data.fashion_mnist, "mnist": data.mnist, "digits": data.digits}
     if name in bundled:
         train, test = (_with_channels(bundled[name](part), channels) for part in ("train", "test"))
@@ -80,6 +100,18 @@ def open_data(name: str, channels: int | None = None) -> Source:
         train, test = (_with_channels(data.shapes10(n, 32, seed=seed), channels) for seed, n in sizes)
         return Source(name, train, test, mirror=True)
     return _open_folder(name, "L" if channels == 1 else "RGB")
+
+
+def _whole(name: str, root: str | None, part: str) -> data.ArrayDataset:
+    """Return one split of a set in full, from its own files or from what was fetched."""
+    if root is None:
+        if name == "cifar100":
+            raise UsageError("--data cifar100 wants --root DIR, the folder of its archive, unpacked")
+        return store.dataset(name, part)
+    if name.startswith("cifar"):
+        return (data.cifar10_folder if name == "cifar10" else data.cifar100_folder)(root, part)
+    classes = data.fashion_mnist(part).classes if name == "fashion" else None
+    return data.mnist_folder(root, part, classes=classes)
 
 
 def _with_channels(dataset: data.ArrayDataset, channels: int | None) -> data.ArrayDataset:
@@ -125,7 +157,8 @@ def views(source: Source, input_shape: tuple[int, int, int]) -> tuple[Any, Any]:
         fit: list[Any] = [data.Resize(round(max(height, width) * 256 / 224))]
         train, test = [*fit, data.RandomCrop((height, width))], [*fit, data.CenterCrop((height, width))]
     else:
-        train = test = _to_size(source.train[0][0].shape[1:], (height, width))
+        test = _to_size(source.train[0][0].shape[1:], (height, width))
+        train = [*test, data.RandomCrop((height, width), source.border)] if source.border else test
     normalise = _normalise(source.train, data.Compose(test))
     mirror = [data.RandomMirror()] if source.mirror else []
     return data.Compose([*train, *mirror, normalise]), data.Compose([*test, normalise])

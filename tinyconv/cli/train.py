@@ -17,17 +17,21 @@ examples:
   tinyconv train lenet5 --data mnist
   tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first
   tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first --resume     go on after Ctrl-C
+  tinyconv train resnet20 --data cifar10                              the paper's 164 epochs; --root DIR: your copy
   tinyconv train alexnet --data photos/                               photos/train/cat/1.jpg, photos/test/dog/2.jpg, ...
 
---data: fashion, mnist, digits, shapes (all bundled), or a folder: train/ and test/ with one sub-folder per class, or
-only the sub-folders (a fifth is then set aside for testing). The run is written to --out: checkpoint.npz, train.jsonl
-(one line per epoch) and curves.png."""
+--data: fashion, mnist, digits, shapes (all bundled); cifar10, cifar100 in the folder --root, or after tinyconv data get
+cifar10; or a folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then
+set aside for testing). The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and curves.png."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="a network's name, such as lenet5 or alexnet")
-    parser.add_argument("--data", metavar="DATA", required=True, help="fashion, mnist, digits, shapes, or a folder")
+    parser.add_argument(
+        "--data", metavar="DATA", required=True, help="fashion, mnist, digits, shapes, cifar10, ... or a folder"
+    )
+    parser.add_argument("--root", metavar="DIR", help="a whole set's own files: cifar10, cifar100, mnist, fashion")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images, in all")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate, per step")
@@ -58,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
         device.check_name(options.device)
     except RuntimeError as problem:
         raise UsageError(f"--device: {problem}") from None
-    recipe = recipes.of(name)
-    source = recipes.open_data(options.data, _channels(name))
+    recipe = recipes.of(name, options.data)
+    source = recipes.open_data(options.data, _channels(name), options.root)
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
 
@@ -79,7 +83,10 @@ def run(options: argparse.Namespace) -> int:
     optimizer = recipe.optimizer(list(model.parameters()), lr=lr, **recipe.options)
     if recipe.hook is not None:
         optimizer.register_step_post_hook(recipe.hook(model))
-    schedule = optim.MultiStepLR(optimizer, [math.ceil(0.75 * epochs)])  # a tenth of the rate for the last quarter
+    drops = sorted({max(math.ceil(part * epochs) - recipe.warmup, 1) for part in recipe.drops})
+    schedule: Any = optim.MultiStepLR(optimizer, drops)
+    if recipe.warmup:
+        schedule = optim.LinearWarmup(optimizer, recipe.warmup, 0.1, schedule)
 
     # A smoke run has a folder of its own, so as not to put its second of training in the place of a trained model.
     default = Path("tinyconv-output", "train", f"{name}-{source.name}{'-smoke' if options.smoke else ''}")
