@@ -227,9 +227,7 @@ def test_cifar_images_get_a_border_and_a_random_window(tmp_path):
 
 def test_a_root_that_does_not_go_with_the_data(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYCONV_DATA", str(tmp_path))
-    with pytest.raises(
-        UsageError, match="--root goes with cifar10, .* --data digits has none"
-    ):
+    with pytest.raises(UsageError, match="--root goes with cifar10, .* --data digits has none"):
         recipes.open_data("digits", root="x")
     with pytest.raises(UsageError, match="--data cifar100 wants --root DIR"):
         recipes.open_data("cifar100")
