@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,13 @@ COMMANDS = {"cli", "course", "stepper", "__main__"}  # above everything: only th
 UPWARD = {("methods", "functional"), ("function", "tensor"), ("autograd", "tensor")}
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool, int]]:
+@functools.cache
+def imports(path: Path) -> tuple[tuple[str, bool, int], ...]:
+    """Return what :func:`_imports` finds; three tests ask for each file."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool, int]]:
     """Yield (module, whether it is imported on loading, line) for every import but those for type checkers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = path.relative_to(ROOT / "kernels" if "kernels" in path.parts else ROOT).parent.parts
