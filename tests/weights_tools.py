@@ -6,8 +6,27 @@ import json
 import struct
 import zipfile
 
+import numpy as np
+import pytest
+
+from tinyconv import weights
+from tinyconv.weights import WeightsError
+
+SIX = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
+GRID = np.array([[1, 2, 3], [4, 5, 6]], np.float32)  # what SIX is as a tensor (2, 3)
 MAGIC = 0x1950A86A20F9469CFC6C
 REBUILD = ("torch._utils", "_rebuild_tensor_v2")
+
+
+def refused(path, *parts):
+    """Reading raises one line that names the file and contains the parts; return it."""
+    with pytest.raises(WeightsError) as caught:
+        weights.read(path)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1 and message.startswith("weights.read: wanted ")
+    for part in (str(path), *parts):
+        assert part in message
+    return message
 
 
 # ------------------------------------------------------------------------- instructions of a pickle, protocol 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinyconv
+import weights_tools as tools
 from tinyconv import Tensor, models
 from tinyconv.data import store
 from tinyconv.data.archive import Archive
@@ -32,36 +31,21 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def legacy(state: State) -> bytes:
-    """Return the content of a .th file in PyTorch's legacy format, written by hand, instruction by instruction."""
-
-    def text(value: str) -> bytes:
-        raw = value.encode()
-        return b"X" + struct.pack("<I", len(raw)) + raw
-
-    def number(value: int) -> bytes:
-        return b"J" + struct.pack("<i", value)
+def legacy(state: State, path: Path) -> bytes:
+    """Return the content of a .th file as PyTorch 0.3 wrote it: _rebuild_tensor, and storages that name their view."""
 
     def tensor(key: str, array: np.ndarray) -> bytes:
-        size = b"(" + b"".join(map(number, array.shape)) + b"t"
-        stride = b"(" + b"".join(number(s // array.itemsize) for s in array.strides) + b"t"
-        where = (
-            b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + number(array.size) + b"Nt"
-        )
-        return b"ctorch._utils\n_rebuild_tensor\n(" + where + b"Q" + number(0) + size + stride + b"tR"
+        kind = tools.name("torch", "FloatStorage")
+        parts = tools.text("storage"), kind, tools.text(key), tools.text("cpu"), tools.number(array.size), b"N"
+        sizes = array.shape, [step // array.itemsize for step in array.strides]
+        layout = [tools.together(*map(tools.number, values)) for values in sizes]
+        rebuild = tools.name("torch._utils", "_rebuild_tensor")
+        return tools.call(rebuild, tools.together(*parts) + b"Q", tools.number(0), *layout)
 
-    keys = {name: str(i) for i, name in enumerate(state)}
-    items = b"".join(text(f"module.{name}") + tensor(keys[name], array) for name, array in state.items())
-    body = b"\x80\x02}(" + text("state_dict") + b"}(" + items + b"u" + text("best_prec1") + b"G" + bytes(8) + b"u."
-    out = io.BytesIO()
-    pickle.dump(0x1950A86A20F9469CFC6C, out, 2)
-    pickle.dump(1001, out, 2)
-    pickle.dump({"little_endian": True}, out, 2)
-    out.write(body)
-    pickle.dump(list(keys.values()), out, 2)
-    for array in state.values():
-        out.write(struct.pack("<q", array.size) + array.tobytes())
-    return out.getvalue()
+    entries = {f"module.{name}": tensor(str(i), array) for i, (name, array) in enumerate(state.items())}
+    body = tools.mapping({"state_dict": tools.mapping(entries), "best_prec1": b"G" + bytes(8)})
+    storages = {str(i): (array.size, array.tobytes()) for i, array in enumerate(state.values())}
+    return tools.write_legacy(path, tools.plain(body), storages).read_bytes()
 
 
 def normalised(x: Tensor, state: State, name: str, eps: float) -> Tensor:
@@ -116,7 +100,7 @@ def run_ported(state: State, depth: int, x: Tensor) -> np.ndarray:
 @pytest.mark.parametrize("depth", [8, 14])
 def test_a_ported_cifar_resnet(depth: int, tmp_path: Path) -> None:
     state = ported(depth)
-    with Archive(zipped(tmp_path / "a.zip", {"x/net.th": legacy(state)})) as archive:
+    with Archive(zipped(tmp_path / "a.zip", {"x/net.th": legacy(state, tmp_path / "net.th")})) as archive:
         cifar_resnet("x/net.th", depth)(archive, tmp_path / "net.npz")
     model = tinyconv.load(tmp_path / "net.npz")
     assert model.config["builder"] == "resnet_cifar"

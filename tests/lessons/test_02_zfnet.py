@@ -1,12 +1,9 @@
 """Lesson 02: its steps, its network (the library's), and the plain NumPy parts that later steps rely on."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from _exercises import LESSONS, ROOT, load
+from _exercises import LESSONS, load
+from _steps import run_step
 
 import tinyconv
 from tinyconv import models
@@ -51,17 +48,6 @@ def test_the_assembled_network_starts_as_the_paper_says_and_computes_what_the_li
 # -------------------------------------------------------------------------------------------------------- the steps
 
 
-def run(script, folder):
-    """Run a script with --smoke in a folder; return what it printed."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), "--smoke"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)
 def test_a_step_says_what_it_needs_and_names_the_next(step):
     header, source = read_header(step), step.read_text("utf-8")
@@ -76,32 +62,32 @@ def test_a_step_says_what_it_needs_and_names_the_next(step):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [*STEPS, LESSON / "main.py"], ids=lambda script: script.stem)
 def test_a_step_runs(script, tmp_path):
-    assert "next: " in run(script, tmp_path) or script.stem == "main"
+    assert "next: " in run_step(script, tmp_path) or script.stem == "main"
 
 
 @pytest.mark.slow
 def test_what_the_steps_print_is_what_they_say(tmp_path):
     """Numbers that the texts of steps 1 to 5 name, computed anew: the texts cannot rot."""
-    first = run(STEPS[0], tmp_path)
+    first = run_step(STEPS[0], tmp_path)
     assert "pool5, unit 3: poked, pixels 47 to 217; computed, 47 to 217" in first  # -49 + 3 * 32, 171 wide
     assert "without jumps: 23 pixels" in first and "would see 23 pixels" in STEPS[0].read_text("utf-8")
-    second = run(STEPS[1], tmp_path)
+    second = run_step(STEPS[1], tmp_path)
     assert "write gives it back as 99" in second and "add   gives it back as 396" in second
     assert second.count("DIFFERENT") == 2 and second.count("   equal") == 3
-    third = run(STEPS[2], tmp_path)
+    third = run_step(STEPS[2], tmp_path)
     assert "110 -> 223 without output_padding, 224 with 1" in third and "caught:" in third
     assert "7x7 with stride 2: pixels receive 9 or 12 or 16 stamps" in third
-    fourth = run(STEPS[3], tmp_path)
+    fourth = run_step(STEPS[3], tmp_path)
     off = [float(line.split("off by")[1].split()[0]) for line in fourth.splitlines() if "off by" in line]
     assert off[0] < 1e-12 and min(off[1:]) > 0.01
-    fifth = run(STEPS[4], tmp_path)
+    fifth = run_step(STEPS[4], tmp_path)
     assert fifth.count("<- caught") == 3
 
 
 @pytest.mark.slow
 def test_a_later_step_finds_what_the_training_step_left(tmp_path):
-    run(STEPS[6], tmp_path)
-    out = run(STEPS[7], tmp_path)
+    run_step(STEPS[6], tmp_path)
+    out = run_step(STEPS[7], tmp_path)
     assert "model: " in out and "now a short" not in out and "evolution: step7_train.py keeps it" not in out
     assert "pool1: like the last, at epochs [0, 1]" in out
     assert (tmp_path / "tinyconv-output/02/smoke/evolution-relu5.png").is_file()

@@ -13,20 +13,7 @@ from hypothesis import strategies as st
 import weights_tools as tools
 from tinyconv import weights
 from tinyconv.weights import WeightsError
-
-SIX = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
-GRID = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
-
-
-def refused(path, *parts):
-    """Reading raises one line that names the file and contains the parts."""
-    with pytest.raises(WeightsError) as caught:
-        weights.read(path)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1 and message.startswith("weights.read: wanted ")
-    for part in (str(path), *parts):
-        assert part in message
-    return message
+from weights_tools import GRID, SIX, refused
 
 
 @pytest.fixture
