@@ -145,9 +145,20 @@ def test_a_checkpoint_of_ours_with_model_must_be_of_that_model(here, capsys):
     model = models.alexnet(10, in_channels=1, scale="lesson", width=0.1)
     tinyconv.save("own.npz", model, classes=list("abcdefghij"))
     use = ["predict", "photo.png", "--weights", "own.npz"]
-    assert main([*use, "--model", "alexnet"]) == 0 and capsys.readouterr().out.count("%") == 3
+    assert main([*use, "--model", "alexnet"]) == 0 and capsys.readouterr().out.count("%") == 5
     assert "own.npz is of the model alexnet, --model says vgg" in failed(capsys, 2, *use, "--model", "vgg")
     assert "has variant 'paper', --variant says 'torchvision'" in failed(capsys, 2, *use, "--variant", "torchvision")
+
+
+def test_a_checkpoint_of_ours_may_be_named_with_its_depth(here, capsys):
+    tinyconv.save("own.npz", models.resnet_cifar(20, in_channels=1, width=0.25))
+    use = ["predict", "photo.png", "--weights", "own.npz"]
+    for name in ("resnet_cifar", "resnet20"):
+        assert main([*use, "--model", name]) == 0 and capsys.readouterr().out.count("%") == 5
+    assert "own.npz has depth 20, --model says resnet56" in failed(capsys, 2, *use, "--model", "resnet56")
+    assert "own.npz is of the model resnet_cifar, --model says resnet50" in failed(
+        capsys, 2, *use, "--model", "resnet50"
+    )
 
 
 def trunk(path, monkeypatch):

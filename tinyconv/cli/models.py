@@ -173,12 +173,20 @@ def _trunk(options: argparse.Namespace) -> Opened | None:
 
 def _check_model(options: argparse.Namespace, config: dict[str, Any]) -> None:
     """Raise if --model, --variant or --config says something else than the file."""
-    if options.model not in (None, config["builder"]):
-        raise UsageError(f"{options.weights} is of the model {config['builder']}, --model says {options.model}")
+    from tinyconv import models
+
+    own = config["arguments"]
+    if options.model is not None:
+        builder, fixed = models.resolve(options.model)  # resnet50 is resnet with depth 50
+        if builder != config["builder"]:
+            raise UsageError(f"{options.weights} is of the model {config['builder']}, --model says {options.model}")
+        for key, value in fixed.items():
+            if own.get(key) != value:
+                raise UsageError(f"{options.weights} has {key} {own.get(key)!r}, --model says {options.model}")
     for key in _MODEL:
-        given, own = getattr(options, key), config["arguments"].get(key)
-        if given is not None and given != own:
-            raise UsageError(f"{options.weights} has {key} {own!r}, --{key} says {given!r}")
+        given = getattr(options, key)
+        if given is not None and given != own.get(key):
+            raise UsageError(f"{options.weights} has {key} {own.get(key)!r}, --{key} says {given!r}")
 
 
 def _classes(options: argparse.Namespace, model: Any) -> list[str] | None:

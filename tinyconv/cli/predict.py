@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="an image (PNG, JPEG, ...)")
     models.add_arguments(parser, required=True)
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="how many classes to print (3)")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to print (5)")
 
 
 def run(options: argparse.Namespace) -> int:
