@@ -126,7 +126,7 @@ def _with_own_forward(torch: Any, module: Any) -> Any:
     }
     made = type(type(module).__name__, (torch.nn.Module,), methods)()
     for name, value in vars(module).items():
-        if not name.startswith("_") and name not in _INTERNAL:
+        if name not in vars(nn.Module()) and name not in _INTERNAL:  # what the module's own __init__ has set
             setattr(made, name, value)
     for name, parameter in module._parameters.items():
         made.register_parameter(name, None if parameter is None else torch.nn.Parameter(_copy(torch, parameter)))
