@@ -33,7 +33,8 @@ lesson = tinyconv.lesson_step(__name__)
 
 # %%
 C, rng = 3, lesson.rng
-r, t = (tinyconv.tensor(rng.standard_normal((2, C, 6, 6))) for _ in range(2))
+side = 3 if lesson.smoke else 6
+r, t = (tinyconv.tensor(rng.standard_normal((2, C, side, side))) for _ in range(2))
 block = GeneralisedBlock(C, C, dtype=np.float64)
 nn.init.kaiming_normal_(block.conv.weight, nonlinearity="relu")
 W = block.conv.weight.detach().numpy()
@@ -66,7 +67,7 @@ print("gradients of both streams: right")
 # %%
 def after_steps(weight_decay: float) -> float:
     """Return how far the two forms are apart after three steps of SGD."""
-    data, outputs = [rng.standard_normal((3, 8, C, 6, 6)) for _ in range(2)], []
+    data, outputs = [rng.standard_normal((3, 8, C, side, side)) for _ in range(2)], []
     for in_weights in (False, True):
         twin = GeneralisedBlock(C, C, dtype=np.float64)
         twin.conv.weight.data[...] = W
