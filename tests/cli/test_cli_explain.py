@@ -9,6 +9,7 @@ from PIL import Image
 import tinyconv
 from tinyconv import data, models
 from tinyconv.cli.main import main
+from tinyconv.cli.models import LESSONS
 from tinyconv.explain import occlusion, top_activations
 
 CLASSES = [f"thing {k}" for k in range(10)]
@@ -94,6 +95,15 @@ def test_without_weights_it_is_the_lessons_network(here, capsys):
     Path("tinyconv-output/02").mkdir(parents=True)
     Path("net.npz").rename("tinyconv-output/02/model.npz")
     assert main(["explain", "filters", "--model", "zfnet"]) == 0
+
+
+def test_every_network_that_a_lesson_trains_is_found_without_weights():
+    """The table names, for every lesson with a training step, the builder that this step calls."""
+    folder = Path(__file__).parents[2] / "lessons"
+    steps = {step.parent.name: step.read_text("utf-8") for step in folder.glob("*/step*_train.py")}
+    assert sorted(LESSONS.values()) == sorted(steps)
+    for builder, lesson in LESSONS.items():
+        assert f"models.{builder}(" in steps[lesson]
 
 
 @pytest.mark.parametrize(

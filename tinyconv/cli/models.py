@@ -21,7 +21,13 @@ _FOREIGN = (".pth", ".pt", ".th", ".safetensors", ".bin")
 
 
 # Which lesson trains which network, for a command without --weights.
-LESSONS = {"alexnet": "01_alexnet", "zfnet": "02_zfnet", "vgg": "03_vgg"}
+LESSONS = {
+    "alexnet": "01_alexnet",
+    "zfnet": "02_zfnet",
+    "vgg": "03_vgg",
+    "googlenet": "04_googlenet",
+    "resnet_cifar": "05_resnet",
+}
 
 
 class ShapeError(ValueError):
