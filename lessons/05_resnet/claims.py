@@ -80,7 +80,7 @@ def _trained(name: str, seed: int, steps: int) -> models.ResNet:
 
 
 def measure_x2(seed: int, steps: int = 400) -> dict[str, Any]:
-    """Plain and residual nets, 8 and 20 layers, 8-16-32 maps; 2,000 shapes of 16x16; 300 steps at rate .1, 100 at .01."""
+    """Plain and residual nets, 8 and 20 layers, 8-16-32 maps; 2,000 shapes, 16x16; 300 steps at rate .1, 100 at .01."""
     training, test = _shapes(2000, seed), _shapes(1000, 1000 + seed)
     return {name: _judged(_trained(name, seed, steps), training, test) for name in NETWORKS}
 

@@ -133,7 +133,7 @@ axes[1].set(title="seconds for a step of 8 images, here", xlabel="layers")
 blocks = np.arange(55)
 ways = np.cumprod([1.0, *((54 - k) / (k + 1) for k in range(54))])
 axes[2].bar(2 * blocks + 2, ways / ways.sum(), width=1.6)
-axes[2].set(title="share of the ways through 110 layers by length", xlabel="layers on the way")
+axes[2].set(title="ways through 110 layers: shares, by length", xlabel="layers on the way")
 alt = "error falls to 110 layers and rises at 1202; time grows with depth; most ways have 40 to 70 of 110 layers"
 lesson.save(fig, "family", alt=alt)
 lesson.next(why="a network of 20 layers learns clothes")

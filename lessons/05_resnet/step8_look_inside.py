@@ -44,12 +44,13 @@ def responses(model: nn.Module, images: np.ndarray) -> dict[str, float]:
 
 def draw_responses(networks: dict[str, nn.Module], images: np.ndarray) -> plt.Figure:
     """Draw the responses in the order of the layers, and sorted."""
+    print("\ndeviation after BN, mean over the layers")
     fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.5), layout="constrained", sharey=True)
     for (name, model), colour in zip(networks.items(), ("C3", "C0"), strict=True):
         found = responses(model, images)
         sizes = np.array(list(found.values()))
         branch = ", ".join(f"{s:.2f}" for k, s in found.items() if k.endswith("bn2"))
-        print(f"{name:9s} mean {sizes.mean():.2f}; of the second layers of the blocks: {branch}")
+        print(f"{name:9s} {sizes.mean():.2f}; of the second layers of the blocks: {branch}")
         axes[0].plot(np.arange(1, len(sizes) + 1), sizes, colour, marker="o", ms=3, label=name)
         axes[1].plot(np.arange(1, len(sizes) + 1), np.sort(sizes)[::-1], colour, marker="o", ms=3, label=name)
     axes[0].set(title="standard deviation after BN", xlabel="layer", ylim=(0, None))
@@ -93,10 +94,11 @@ def one_less(model: models.ResNet, images: np.ndarray, labels: np.ndarray) -> di
 
 def draw_one_less(networks: dict[str, models.ResNet], images: np.ndarray, labels: np.ndarray) -> plt.Figure:
     """Draw and print the errors."""
+    print(f"\nerror on {len(images)} held-out images, whole and without one block")
     fig, axis = plt.subplots(figsize=(8.5, 3.5), layout="constrained")
     for (name, model), colour, shift in zip(networks.items(), ("C3", "C0"), (-0.2, 0.2), strict=True):
         whole, errors = views.top_k_error(views.outputs(model, images), labels), one_less(model, images, labels)
-        print(f"{name:9s} whole {whole:.1%}; without " + ", ".join(f"{b[4:]}: {e:.0%}" for b, e in errors.items()))
+        print(f"{name:9s} {whole:.1%}; without " + ", ".join(f"{b[4:]}: {e:.0%}" for b, e in errors.items()))
         axis.bar(np.arange(len(errors)) + shift, 100 * np.array(list(errors.values())), 0.4, color=colour, label=name)
         axis.axhline(100 * whole, color=colour, ls=":", lw=1)
     axis.set_xticks(range(len(errors)), [block.removeprefix("conv") for block in errors])
@@ -121,6 +123,7 @@ def together(networks: dict[str, nn.Module], images: np.ndarray, labels: np.ndar
     wrong = {name: shares.argmax(1) != labels for name, shares in single.items()}
     ways = {**single, "both": sum(single.values()) / 2}
     ways["both, and their mirror images"] = sum([*single.values(), *mirrored.values()]) / 4
+    print("\ntogether")
     for name, shares in ways.items():
         print(f"{name:30s} error {views.top_k_error(shares, labels):.1%}")
     print(f"wrong for both: {np.mean(wrong['residual'] & wrong['plain']):.1%}; for just one of them: "

@@ -95,15 +95,12 @@ for decay in (0.0, 0.1):
 # maps in each stream, ResNet-20 with 12, 24, 48 maps, nearly the same parameters; step 1's shapes and step 1's recipe.
 
 # %%
-print()
 NETWORKS = {
     "RiR": lambda: models.rir(scale="lesson", width=0.5, image_size=16),
     "ResNet-20": lambda: models.resnet_cifar(20, width=0.75, image_size=16),
 }
 STEPS, DROP = (4, 3) if lesson.smoke else (400, 300)
-training, test = (
-    shapes10(96 if lesson.smoke else n, 16, (4, 6), seed=lesson.seed + s) for n, s in ((2000, 0), (1000, 1000))
-)
+training, test = (shapes10(96 if lesson.smoke else n, 16, (4, 6), seed=s) for n, s in ((2000, 0), (1000, 1000)))
 
 
 def train(model: nn.Module) -> list[float]:
@@ -122,19 +119,27 @@ def train(model: nn.Module) -> list[float]:
                 return losses
 
 
-fig, axis = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+fig, (scheme, axis) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
 for name, build in NETWORKS.items():
     tinyconv.manual_seed(lesson.seed)
     model, start = build(), perf_counter()
     summary, losses = tinyconv.summary(model), train(model)
     smooth = np.convolve(losses, np.ones(20) / 20, mode="valid") if len(losses) > 20 else losses
     axis.plot(np.arange(len(smooth)) + len(losses) - len(smooth), smooth, label=name)
-    error = 1 - tinyconv.evaluate(model, DataLoader(test, 500))["accuracy"]
-    print(f"{name:9s} {summary.total_params:8,d} parameters, {summary.total_macs:10,d} multiply-adds")
-    print(
-        f"          training loss {smooth[-1]:.3f}, test error {error:.1%}, {perf_counter() - start:.0f} s", flush=True
-    )
+    error, seconds = 1 - tinyconv.evaluate(model, DataLoader(test, 500))["accuracy"], perf_counter() - start
+    print(f"\n{name:9s} {summary.total_params:8,d} parameters, {summary.total_macs:10,d} multiply-adds")
+    print(f"          training loss {smooth[-1]:.3f}, test error {error:.1%}, {seconds:.0f} s", flush=True)
 axis.set(title="training loss, mean of 20 steps", xlabel="step")
 axis.legend()
-lesson.save(fig, "rir", alt="training losses of RiR and ResNet-20 with as many parameters")
+ends = {"r": (0, 1), "t": (0, 0), "r'": (1, 1), "t'": (1, 0)}
+for name, (x, y) in ends.items():
+    scheme.text(x, y, name, ha="center", va="center", fontsize=14, bbox={"boxstyle": "circle", "fc": "white"})
+for a, b, bend in (("r", "r'", 0), ("r", "t'", 0), ("t", "r'", 0), ("t", "t'", 0), ("r", "r'", -0.3)):
+    look = {"arrowstyle": "->", "shrinkA": 16, "shrinkB": 16, "connectionstyle": f"arc3,rad={bend}"}
+    scheme.annotate("", ends[b], ends[a], arrowprops={**look, "color": "C3" if bend else "black"})
+    x, y = 0.3 * np.array(ends[b]) + 0.7 * np.array(ends[a]) if not bend else (0.5, 1.3)
+    scheme.text(x, y + 0.06, "shortcut" if bend else f"W_{a}{b[0]}", ha="center", color="C3" if bend else "black")
+scheme.set(title="one layer: arrows at a circle are added, then BN, ReLU", xlim=(-0.2, 1.2), ylim=(-0.25, 1.5))
+scheme.axis("off")
+lesson.save(fig, "rir", alt="two streams and the five ways between them; training losses of RiR and ResNet-20")
 lesson.next("exercises.py", why="write these parts yourself; lesson 06_rcnn finds many things in one image")
