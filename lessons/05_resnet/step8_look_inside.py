@@ -1,7 +1,7 @@
 # %% [markdown]
 # # ResNet 8: small responses, spare blocks, and two networks at once
 #
-# minutes 20 | needs step7_train.py | next step9_rir.py
+# minutes 20 | needs step7_train.py | next step9_trained.py
 #
 # Three looks at step 7's two networks. How much does each layer change (fig. 7)? What happens if a block is taken out,
 # after training (Veit et al. 2016)? And what do two networks know together?
@@ -144,4 +144,4 @@ if __name__ == "__main__":
     alt = "without one block the residual network errs more, the plain one much more or no longer knows anything"
     lesson.save(draw_one_less(networks, images, labels), "one_block_less", alt=alt)
     together(networks, images, labels)
-    lesson.next(why="two streams in one network")
+    lesson.next(why="the same, in networks that were trained to the end")

@@ -144,6 +144,14 @@ def test_responses_are_taken_after_bn_and_before_relu(step7, step8):
     assert found["conv4_3.bn2"] == pytest.approx(0, abs=1e-6), "a constant of -3: no deviation, though not 0"
 
 
+def test_step_nine_says_what_to_fetch(claims, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYCONV_DATA", str(tmp_path))
+    step9 = claims._step("step9_trained")
+    assert step9.missing() == ["cifar10", "resnet20", "resnet56", "resnet110"]
+    (tmp_path / "resnet56.npz").touch()
+    assert "resnet56" not in step9.missing()
+
+
 # -------------------------------------------------------------------------------------------------------- the steps
 
 

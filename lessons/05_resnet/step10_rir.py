@@ -1,7 +1,7 @@
 # %% [markdown]
-# # ResNet 9: Resnet in Resnet
+# # ResNet 10: Resnet in Resnet
 #
-# minutes 25 | needs step8_look_inside.py | next exercises.py
+# minutes 25 | needs step9_trained.py | next exercises.py
 #
 # A shortcut keeps everything that was ever computed; a block can only add. What if a network wants to forget? Targ,
 # Almeida and Lyman (2016) run two streams side by side: the residual one, r, has shortcuts; the transient one, t, is an
