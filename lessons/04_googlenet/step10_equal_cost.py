@@ -64,7 +64,7 @@ for kind in ("Inception", "plain"):
         tinyconv.manual_seed(seed)
         model = network(kind)
         initialise(model, "he")
-        steps, every = (20, 10) if lesson.smoke else (600, 50)
+        steps, every = (20, 10) if lesson.smoke else (600, 100)
         for step in train(model, training, steps, 0.01, weight_decay=5e-4, seed=seed, every=every):
             curves.setdefault((kind, seed), []).append((step, *judge(model, training)[:1], *judge(model, test)[:1]))
         found.setdefault(kind, []).append(views.predict(model, test.images))

@@ -52,14 +52,14 @@ def naive(C: int, filters: tuple[int, ...]) -> tuple[int, int]:
     return C * (ones + 9 * threes + 25 * fives), ones + threes + fives + C
 
 
-print("           weights            in the paper     multiply-adds, millions   maps out")
-print("      reduced      naive      x 1000     K   reduced   paper    naive   reduced naive")
+print("            weights           in K; paper     multiply-adds, millions      maps out")
+print("        reduced      naive                   reduced   paper    naive   reduced  naive")
 counted, channels = {}, 192
 for name, (side, filters, paper_k, paper_ops) in TABLE.items():
     (w, out), (w_naive, out_naive) = reduced(channels, filters), naive(channels, filters)
     counted[name] = w, w_naive, side * side, out, out_naive
-    print(f"{name}  {w:11,d} {w_naive:10,d} {paper_k:10,d} {w / 1024:6.0f} {w * side**2 / 1e6:9.1f} {paper_ops:7d} "
-          f"{w_naive * side**2 / 1e6:8.1f} {out:8d} {out_naive:6d}")  # fmt: skip
+    print(f"{name}  {w:11,d} {w_naive:10,d} {w / 1024:9.1f} {paper_k:6d} {w * side**2 / 1e6:11.1f} {paper_ops:7d} "
+          f"{w_naive * side**2 / 1e6:8.1f} {out:9d} {out_naive:6d}")  # fmt: skip
     built = [module(channels, models.inception.Widths(*filters), device="meta")
              for module in (models.inception.Inception, models.inception.NaiveInception)]  # fmt: skip
     for module, weights in zip(built, (w, w_naive), strict=True):

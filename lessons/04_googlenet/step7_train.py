@@ -142,6 +142,6 @@ if __name__ == "__main__":
         axis.plot(np.convolve(losses, np.ones(50) / 50, mode="valid") if len(losses) > 50 else losses, label=head)
     axis.set(title="training loss of the three heads, mean of 50 steps", xlabel="step", ylim=(0, 2.6))
     axis.legend()
-    lesson.save(fig, "heads", alt="the losses of the three heads fall from ln 10 together")
+    lesson.save(fig, "heads", alt="the losses of the three heads fall from ln 10, that of main fastest and furthest")
     print(f"model: {lesson.checkpoint()}")
     lesson.next(why="where does it see what?")

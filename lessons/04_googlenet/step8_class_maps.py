@@ -20,7 +20,7 @@ from tinyconv.models.googlenet import GoogLeNet
 from tinyconv.nn import functional as F
 
 lesson = tinyconv.lesson_step(__name__)
-STEP = 8  # pixels between the centres of neighbouring places: three pools of stride 2
+STEP, FIRST = 8, 7.5  # pixels between the centres of places (three pools of stride 2), and where the first one lies
 
 
 # %%
@@ -63,7 +63,7 @@ def measure(model: GoogLeNet, count: int) -> None:
               "from the network's own scores")  # fmt: skip
         own = maps[np.arange(count), labels]
         row, column = np.divmod(own.reshape(count, -1).argmax(1), own.shape[2])
-        x, y = STEP * (column + 0.5), STEP * (row + 0.5)
+        x, y = FIRST + STEP * column, FIRST + STEP * row
         inside = (x > boxes[:, 0]) & (x < boxes[:, 2]) & (y > boxes[:, 1]) & (y < boxes[:, 3])
         print(f"  strongest place of the true class is in the box: {inside.mean():.0%} (the box is {area:.0%} of the "
               f"picture); right answers: {1 - views.top_k_error(scores, labels):.0%}")  # fmt: skip
@@ -80,7 +80,9 @@ def measure(model: GoogLeNet, count: int) -> None:
 # %%
 def draw(model: GoogLeNet, rows: int = 3) -> plt.Figure:
     """Draw pictures, and the maps of the classes that are in them, after a softmax over the classes."""
-    images, known = scenes(rows, 108, 4)
+    images, known = scenes(20, 108, 4)
+    different = [i for i, scene in enumerate(known) if len(set(scene.labels)) == 4][:rows]
+    images, known = images[different], [known[i] for i in different]
     maps, _ = class_maps(model, normaliser()(images))
     names = Scenes(1, items=("fashion",)).classes
     fig, axes = plt.subplots(rows, 5, figsize=(12, 2.5 * rows), layout="constrained")
@@ -89,8 +91,8 @@ def draw(model: GoogLeNet, rows: int = 3) -> plt.Figure:
         line[0].imshow(image[0], cmap="gray", extent=(0, 108, 108, 0))
         line[0].set_title(f"the picture; maps of {scores.shape[1]}x{scores.shape[2]}", fontsize=9)
         for axis, label, (x1, y1, x2, y2) in zip(line[1:], scene.labels, scene.boxes, strict=True):
-            side = STEP * scores.shape[1]
-            axis.imshow(chances[label], cmap="Blues", vmin=0, vmax=1, extent=(0, side, side, 0))
+            ends = FIRST - STEP / 2, FIRST + STEP * (scores.shape[1] - 0.5)
+            axis.imshow(chances[label], cmap="Blues", vmin=0, vmax=1, extent=(*ends, *ends[::-1]))
             axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec="C1", lw=1.5))
             axis.set(xlim=(0, 108), ylim=(108, 0))
             axis.set_title(names[label], fontsize=9)

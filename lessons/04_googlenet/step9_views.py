@@ -36,19 +36,24 @@ for name, picture in (("photograph", photograph), ("its middle square", photogra
     found = [view.tobytes() for _, view in views.googlenet_crops(picture)]
     print(f"{name} of {picture.shape[1]}x{picture.shape[2]}: {len(found)} views, {len(set(found))} different ones")
 
-fig, axes = plt.subplots(1, 4, figsize=(13, 2.9), layout="constrained")
-for axis, side in zip(axes, (256, 288, 320, 352), strict=True):
-    (whole,) = views.rescale(photograph[None], side)
-    axis.imshow(np.clip(whole.transpose(1, 2, 0), 0, 1))
-    room, far = whole.shape[2] - side, side - 224
-    for i, colour in enumerate(("C0", "C1", "C2")):
-        left = room * i // 2
-        axis.add_patch(Rectangle((left, 0), side - 1, side - 1, fill=False, ec=colour, lw=2.5))
-        if i == 1:
-            for y, x in ((0, 0), (0, far), (far, 0), (far, far), (far // 2, far // 2)):
-                axis.add_patch(Rectangle((left + x, y), 224, 224, fill=False, ec="white", lw=0.8))
-    axis.set(title=f"{side}x{whole.shape[2]}", xticks=[], yticks=[])
-lesson.save(fig, "views", alt="a photograph at four scales with three squares each, in one of them five crops")
+side, (whole,) = 352, views.rescale(photograph[None], 352)
+fig, axes = plt.subplot_mosaic("aabcd;aaefg", figsize=(13, 4.2), layout="constrained")
+axes["a"].imshow(np.clip(whole.transpose(1, 2, 0), 0, 1))
+for i, colour in enumerate(("C0", "C1", "C2")):  # drawn a little smaller each, so that all can be seen
+    left, inset = (whole.shape[2] - side) * i // 2, 3 + 6 * i
+    corner, length = (left + inset, inset), side - 2 * inset
+    axes["a"].add_patch(Rectangle(corner, length, length, fill=False, ec=colour, lw=3))
+axes["a"].set_title(f"resized to {side}x{whole.shape[2]}: three squares")
+names = ("upper left", "upper right", "lower left", "lower right", "middle", "all of it, resized")
+for (view, pixels), axis in zip(
+    [found for found in views.googlenet_crops(photograph, sides=(side,)) if found[0].square == 1][::2],
+    list(axes.values())[1:], strict=True,
+):  # fmt: skip
+    axis.imshow(np.clip(pixels.transpose(1, 2, 0), 0, 1))
+    axis.set_title(f"{names[view.crop]}", fontsize=9, color="C1")
+for axis in axes.values():
+    axis.set(xticks=[], yticks=[])
+lesson.save(fig, "views", alt="a photograph with three squares along it, and the six views of the middle square")
 
 # %% [markdown]
 # ## What they buy
@@ -73,7 +78,7 @@ def all_views(model: GoogLeNet, images: np.ndarray) -> np.ndarray:
 
 def compare(model: GoogLeNet) -> dict[str, float]:
     """Print the error of each way of looking, with its number of views and time; return the errors."""
-    n = 4 if lesson.smoke else 400
+    n = 4 if lesson.smoke else 200
     test = pictures("test", n, seed=2)
     images = normaliser()(test.images.astype(np.float32) / 255)
     scaled = views.rescale(images, SIDE)
