@@ -134,21 +134,35 @@ def test_the_report_has_every_part_and_judges_every_goal():
 
 
 def test_new_rows_replace_old_ones_and_other_versions_drop_all(tmp_path):
-    results = store.load("native", tmp_path)
+    results = store.load("native", MACHINE["processor"], tmp_path)
     rows = [{"op": "a", "threads": t, "ratio": [1, 1, 1]} for t in (1, 2)]
     assert store.merge(results, "ops", ("op", "threads"), rows, MACHINE) == ""
     again = {**rows[1], "ratio": [2, 2, 2]}
     assert store.merge(results, "ops", ("op", "threads"), [again], {**MACHINE, "hash of kernels": "k2"}) == ""
     store.save(results, tmp_path)
-    kept = store.load("native", tmp_path)
+    kept = store.load("native", MACHINE["processor"], tmp_path)
     assert kept == results
     assert [(row["ratio"][1], row["kernels"]) for row in kept["parts"]["ops"]] == [(1, "k1"), (2, "k2")]
     message = store.merge(kept, "limit", ("threads",), [{"threads": 1}], {**MACHINE, "versions": {"numpy": "3"}})
     assert "dropped" in message and list(kept["parts"]) == ["limit"]
 
 
+def test_results_of_several_processors_stay_beside_each_other(tmp_path):
+    for processor in ("Intel(R) Xeon(R) Processor @ 2.70GHz", "AMD EPYC"):
+        for name in ("avx2", "native"):
+            results = store.load(name, processor, tmp_path)
+            assert results["parts"] == {}
+            here = {**MACHINE, "processor": processor}
+            assert store.merge(results, "limit", ("threads",), [{"threads": 1}], here) == ""
+            store.save(results, tmp_path)
+    names = ["avx2-amd-epyc.json", "avx2-intel-xeon.json", "native-amd-epyc.json", "native-intel-xeon.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    found = [(result["isa"], result["machine"]["processor"][:3]) for result in store.load_all(isa.TITLES, tmp_path)]
+    assert found == [("native", "AMD"), ("native", "Int"), ("avx2", "AMD"), ("avx2", "Int")]
+
+
 def test_benchmarks_md_is_what_the_results_say():
-    found = [store.load(name) for name in isa.TITLES if store.path(name).exists()]
+    found = store.load_all(isa.TITLES)
     if not found:
         pytest.skip("no results in tests/benchmarks/results yet")
     assert report.FILE.read_text(encoding="utf-8") == report.render(found), "run: python -m tests.benchmarks --render"

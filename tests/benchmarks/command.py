@@ -81,8 +81,10 @@ def _run(options: argparse.Namespace) -> None:
     request = parts.Request(*chosen, counts, QUICK if options.quick else FULL)
     names = options.only or (parts.NARROW if options.isa else report.ORDER)
     write = not (options.quick or options.no_write)
-    results: dict[str, Any] = store.load(isa.current()) if write else {"isa": isa.current(), "machine": {}, "parts": {}}
     here = machine.describe()
+    results: dict[str, Any] = {"isa": isa.current(), "machine": {}, "parts": {}}
+    if write:
+        results = store.load(isa.current(), here["processor"])
     print(report.machine(here), end="\n\n")
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY:
         print("the machine is busy with something else: these times will not mean much\n", file=sys.stderr)
@@ -112,7 +114,7 @@ def write_report() -> None:
     BenchmarkError
         There are none.
     """
-    found = [store.load(name) for name in isa.TITLES if store.path(name).exists()]
+    found = store.load_all(isa.TITLES)
     if not found:
         raise BenchmarkError("benchmarks: there are no results to render; run `make bench`")
     report.FILE.write_text(report.render(found), encoding="utf-8")

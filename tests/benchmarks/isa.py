@@ -48,7 +48,7 @@ ISAS = {
     ),
 }
 NATIVE = "native"
-TITLES = {NATIVE: "All the vectors the processor has", "avx2": "AVX2 only (256 bits)", "sse": "SSE only (128 bits)"}
+TITLES = {NATIVE: "all its vectors", "avx2": "AVX2 only (256 bits)", "sse": "SSE only (128 bits)"}
 _MARK = "TINYCONV_BENCHMARK_ISA"  # set in the environment of the second run
 
 

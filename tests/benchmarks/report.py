@@ -40,10 +40,10 @@ _GOALS: dict[str, Callable[[list[Row]], list[str]]] = {
 
 
 def render(results: Iterable[dict[str, Any]]) -> str:
-    """Return the text of BENCHMARKS.md: goals, machine and tables for each instruction set, then the notes."""
+    """Return BENCHMARKS.md: goals, machine and tables for each instruction set and processor, then the notes."""
     sections = [ABOUT.read_text(encoding="utf-8").strip()]
     for result in results:
-        title = TITLES[result["isa"]]
+        title = f"{result['machine']['processor']}: {TITLES[result['isa']]}"
         sections += [f"## {title}", "### Goals", goals(result["parts"]), "### Machine", machine(result["machine"])]
         sections += [section(name, result["parts"]) for name in ORDER if name in result["parts"]]
     sections += [NOTES.read_text(encoding="utf-8").strip()]
