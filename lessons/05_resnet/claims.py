@@ -266,7 +266,7 @@ def verdict_gradients(runs: Runs) -> tuple[bool, str]:
 
 
 def measure_accuracy(seed: int, epochs: int | None = None) -> dict[str, Any]:
-    """Step 7's residual network and training: 10,000 pictures of clothes, 8 epochs, 2,000 held out."""
+    """Step 7's network and training: 10,000 pictures of clothes, 14 epochs; 2,000 held out."""
     step = _step("step7_train")
     tinyconv.manual_seed(seed)
     model, epochs = step.build(), epochs or step.EPOCHS
