@@ -1,12 +1,13 @@
 """The LLVM versions of the vector loops against the Python functions of the same name, which are their meaning."""
 
+import re
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import _micro
+from tinyconv_kernels.cpu import _direct, _micro, conv
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs the compiled loops")
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -22,6 +23,29 @@ def python():
     return namespace
 
 
+def inner_loops(assembly):
+    """Return the loops of an x86 program, each a list of instructions, that multiply-add a whole tile at least."""
+    blocks = re.split(r"^[.\w]+:.*$", assembly, flags=re.MULTILINE)
+    return [block.splitlines() for block in blocks if block.count("vfmadd") >= _micro.ROWS * _micro.VECTORS]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(_micro.VECTOR_BYTES < 32, reason="the registers' names below are those of AVX2 and AVX-512")
+@pytest.mark.parametrize("kernel", [_direct.correlate, _direct.correlate_weight], ids=["correlate", "correlate_weight"])
+def test_the_inner_loops_keep_their_sums_in_registers(kernel):
+    """Sums on the stack halved the speed of all convolutions, on one processor and not on another."""
+    x, weight, y = (np.ones(shape, np.float32) for shape in ((1, 16, 8, 8), (16, 16, 1, 1), (1, 16, 8, 8)))
+    geometry = (1, 1), (0, 0), (1, 1), 1
+    conv.conv2d_forward(x, weight, None, y, *geometry, None, None)
+    conv.conv2d_backward_weight(y, x, weight, *geometry, None)
+    again = numba.njit(nogil=True, error_model="numpy")(kernel.py_func)  # a cached one does not show its instructions
+    again.compile(kernel.signatures[0])
+    loops = inner_loops(again.inspect_asm(kernel.signatures[0]))
+    assert loops, "no loop was found: has the micro-kernel changed?"
+    vectors = [line for loop in loops for line in loop if re.search(r"%[yz]mm", line)]
+    assert [line for line in vectors if re.search(r"%r[sb]p\)", line)] == []
+
+
 @dtypes
 @pytest.mark.parametrize("vectors", range(1, _micro.VECTORS + 1))
 @pytest.mark.parametrize("accumulate", [False, True])
@@ -30,9 +54,7 @@ def test_outer_tile(python, rng, dtype, vectors, accumulate):
 
     @numba.njit
     def compiled(a, a_row, a_col, b, c, vectors, depth):
-        outer_tile(
-            a, a_row, u64(2), a_col, u64(3), b, u64(5), u64(100), c, u64(7), u64(90), depth, vectors, accumulate
-        )
+        outer_tile(a, a_row, u64(2), a_col, u64(3), b, u64(5), u64(100), c, u64(7), u64(90), depth, vectors, accumulate)
 
     for depth in (1, 9, 40):
         a, b, c = (rng.standard_normal(n).astype(dtype) for n in (600, 6000, 1000))

@@ -76,6 +76,14 @@ class Emitter:
         """Pick lanes of a (numbered from 0) and b (numbered on)."""
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_i32, self.lanes), lanes))
 
+    def fence(self):
+        """Keep later loads from being moved up here: with all rows' scalars loaded first, sums spill to the stack.
+
+        It is no instruction. LLVM did so for one processor and not for another; the loop then took twice its time.
+        """
+        nothing = ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True)
+        self.builder.call(nothing, [])
+
     def multiply_add(self, a, b, register):
         """Add a * b to the register, rounding once where the processor can."""
         self.builder.store(self.builder.call(self.fma, [a, b, self.builder.load(register)]), register)
@@ -146,6 +154,7 @@ def _outer_tile(
                         scalar = emit.broadcast(a_rows[r], column)
                         for v in range(width):
                             emit.multiply_add(scalar, columns[v], registers[r * width + v])
+                        emit.fence()
                 # Added at the end, not the sum to begin with: the partial sums stay small, and round less (SHORT).
                 with builder.if_then(accumulate):
                     for at, (_, _, register) in zip(in_c, tile, strict=True):
