@@ -115,7 +115,7 @@ one_step(1)  # not counted: the first step loads the compiled kernels
 steps = {n: one_step(n) for n in ((1, 3) if lesson.smoke else (3, 9, 18, 200))}
 print()
 for n, (seconds, weights, outputs, _) in steps.items():
-    print(f"{6 * n + 2:4d} layers: {seconds:5.1f} s for a step; weights {weights:5.1f} MB, outputs {outputs:6,.0f} MB")
+    print(f"{6 * n + 2:4d} layers: {seconds:5.2f} s for a step; weights {weights:5.1f} MB, outputs {outputs:6,.0f} MB")
 
 # %% [markdown]
 # ## A sum over many shorter networks
@@ -136,4 +136,4 @@ axes[2].bar(2 * blocks + 2, ways / ways.sum(), width=1.6)
 axes[2].set(title="ways through 110 layers: shares, by length", xlabel="layers on the way")
 alt = "error falls to 110 layers and rises at 1202; time grows with depth; most ways have 40 to 70 of 110 layers"
 lesson.save(fig, "family", alt=alt)
-lesson.next(why="a network of 20 layers learns clothes")
+lesson.next(why="a network of 14 layers learns clothes")

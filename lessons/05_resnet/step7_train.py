@@ -82,8 +82,8 @@ def train_briefly(model: Module, smoke: bool) -> None:
 
 
 # %% [markdown]
-# Watch the first epochs: the held-out loss jumps up and down, since BN's running statistics lag behind weights that
-# move fast. And watch it where the rate drops, after epochs 7 and 10.
+# Watch the first epochs: the held-out loss jumps up and down. The steps are large, and BN's running statistics lag
+# behind weights that move fast. Where the rate drops, after epoch 7, both settle at once.
 
 # %%
 if __name__ == "__main__":
