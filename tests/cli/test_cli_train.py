@@ -106,7 +106,7 @@ def test_predict_takes_a_photograph_of_any_size(here, capsys):
     photos(here / "photos", ["a"], 1)
     capsys.readouterr()
     assert main(["predict", "photos/a/0.png", "--weights", "run/checkpoint.npz"]) == 0
-    assert capsys.readouterr().out.count(" %  ") == 3
+    assert capsys.readouterr().out.count(" %  ") == 5
 
 
 def test_a_single_folder_is_split_the_same_way_every_time(here):

@@ -38,6 +38,7 @@ RECIPES = {
     "resnet": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
     "resnet_cifar": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
     "vgg": Recipe(batch_size=64, epochs=8, lr=0.001, optimizer=optim.Adam, options={}, paper_lr=1e-4),
+    "googlenet": Recipe(batch_size=64, epochs=8, lr=0.001, optimizer=optim.Adam, options={}, paper_lr=1e-4),
     "zfnet": Recipe(batch_size=64, epochs=8, lr=0.03, paper_lr=0.01, hook=optim.renormalise_filters),
     "rir": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
 }
