@@ -150,6 +150,7 @@ def theirs_to_ours(name: str) -> str:
     return f"{head}.{BRANCHES[branch]}.{last}" if branch in BRANCHES else f"{head}.{rest}"
 
 
+@pytest.mark.slow
 def test_equals_torchvisions() -> None:
     theirs = torchvision_models().googlenet(weights=None, num_classes=7, init_weights=False).double()
     import torch

@@ -199,7 +199,7 @@ def test_evaluation_equals_torchvisions(depth: int) -> None:
     np.testing.assert_allclose(ours(Tensor(x)).detach().numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", [18, pytest.param(50, marks=pytest.mark.slow)])
 def test_training_equals_torchvisions(depth: int) -> None:
     """In float64. In float32 roundings push values over the ReLUs' zero: PyTorch's own gradients are off by 2 %."""
     theirs, state = torchvisions(depth)
