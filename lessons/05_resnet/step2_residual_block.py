@@ -112,7 +112,7 @@ def weights(C):
 
 
 C = 2 if lesson.smoke else 3
-x, parameters = lesson.rng.standard_normal((3, C, 4, 5)), weights(C)
+x, parameters = lesson.rng.standard_normal((2, C, 3, 4) if lesson.smoke else (3, C, 4, 5)), weights(C)
 library = BasicBlock(C, C, 1, "A", "v1", {"dtype": np.float64})
 for parameter, value in zip(library.parameters(), parameters, strict=True):
     parameter.data[...] = value

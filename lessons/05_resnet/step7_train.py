@@ -11,6 +11,7 @@
 
 # %%
 import sys
+from functools import cache
 
 from tqdm import tqdm
 
@@ -32,14 +33,21 @@ def build(residual: bool = True) -> models.ResNet:
     return models.resnet_cifar(14, residual=residual, in_channels=1, image_size=28)
 
 
+@cache
+def scale() -> Normalize:
+    """Return what gives images the training images' mean 0 and deviation 1."""
+    return Normalize.fit(fashion_mnist("train"))
+
+
 def loaders(images: int = 10_000, tests: int = 2000, seed: int = 0) -> tuple[DataLoader, DataLoader]:
     """Return batches for training (moved and mirrored at random) and for testing (as they are)."""
-    clothes = fashion_mnist("train")
-    normal = Normalize.fit(clothes)  # with the training images' mean and deviation, for both; first, so the border is 0
-    moved = Compose([normal, RandomCrop(28, padding=2), RandomMirror()])
+    clothes, test, normal = fashion_mnist("train"), fashion_mnist("test"), scale()
+    moved = Compose(
+        [normal, RandomCrop(28, padding=2), RandomMirror()]
+    )  # in this order, so that the border is the mean
     return (
         DataLoader(Subset(clothes, range(images)), 64, shuffle=True, seed=seed, transform=moved),
-        DataLoader(Subset(fashion_mnist("test"), range(tests)), 250, transform=normal),
+        DataLoader(Subset(test, range(tests)), 250, transform=normal),
     )
 
 

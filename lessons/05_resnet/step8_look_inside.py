@@ -139,7 +139,7 @@ if __name__ == "__main__":
     }
     print(f"training the plain twin: {short}", flush=True)
     train_briefly(networks["plain"], lesson.smoke)
-    batches = list(loaders(10, 100 if lesson.smoke else 2000)[1])
+    batches = list(loaders(10, 40 if lesson.smoke else 2000)[1])
     images, labels = (np.concatenate([batch[i].numpy() for batch in batches]) for i in (0, 1))
     alt = "standard deviations of 13 layers, in order and sorted, of the residual and the plain network"
     lesson.save(draw_responses(networks, images[:500]), "responses", alt=alt)
