@@ -1,8 +1,9 @@
 """Claims of the paper, tried small: ``make claims LESSON=04``, or ``python claims.py --claim X8 --seeds 3``.
 
 Each is measured with several seeds: the seed gives the images, the initial weights, the order and the dropout. Results
-go to ``results.json`` after every seed; a later call measures what is missing. The set-ups were fixed before measuring.
-What does not come out as in the paper is reported so.
+go to ``results.json`` after every seed; a later call measures what is missing. The set-ups were fixed before measuring;
+"X8'" and "average'" were added when "X8" and "average" had come out otherwise, with training errors that said that 600
+steps are too few. What does not come out as in the paper is reported so.
 """
 
 from __future__ import annotations
@@ -85,6 +86,11 @@ def measure_x8(seed: int, steps: int = 600) -> dict[str, Any]:
     return found
 
 
+def measure_x8_longer(seed: int, steps: int = 1800) -> dict[str, Any]:
+    """X8 for 1,800 steps, three times as many."""
+    return measure_x8(seed, steps)
+
+
 def verdict_x8(runs: Runs) -> tuple[bool, str]:
     """The mean test error of Inception is lower by more than a point."""
     return mean(runs, "plain", "test_error") - mean(runs, "Inception", "test_error") > 0.01, _errors(
@@ -107,6 +113,11 @@ def measure_average(seed: int, steps: int = 600) -> dict[str, Any]:
         found[name] = {"train_error": judge(model, training)[0], "test_error": judge(model, test)[0]}
         found[name]["parameters"] = sum(p.numel() for p in model.parameters())
     return found
+
+
+def measure_average_longer(seed: int, steps: int = 1800) -> dict[str, Any]:
+    """The networks of "average", trained for 1,800 steps."""
+    return measure_average(seed, steps)
 
 
 def verdict_average(runs: Runs) -> tuple[None, str]:
@@ -301,7 +312,9 @@ def verdict_views(runs: Runs) -> tuple[bool, str]:
 
 CLAIMS: Claims = {
     "X8": (measure_x8, verdict_x8),
+    "X8'": (measure_x8_longer, verdict_x8),
     "average": (measure_average, verdict_average),
+    "average'": (measure_average_longer, verdict_average),
     "ensemble": (measure_ensemble, verdict_ensemble),
     "gradients": (measure_gradients, verdict_gradients),
     "heads": (measure_heads, verdict_heads),

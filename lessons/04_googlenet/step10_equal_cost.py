@@ -77,7 +77,8 @@ for kind, parts in found.items():
           f"{seconds[kind]:14.1f}")  # fmt: skip
 
 # %% [markdown]
-# Two seeds are two seeds. `claims.py` has three, on other images each time (row X8), and the ensembles as well.
+# Two seeds are two seeds. `claims.py` has three, on other images each time: after 600 steps one of them came out the
+# other way round, after 1,800 none did (rows X8 and X8').
 
 # %%
 fig, axis = plt.subplots(figsize=(7.5, 3.8), layout="constrained")

@@ -93,7 +93,8 @@ for what, index in (("weights", 3), ("multiply-adds", 4)):
 # The reduced modules are no cheaper *per filter* by magic: their large windows see a summary of the input. The claim is
 # that more and deeper modules for the same money are worth more than the lost detail (step 10 tries it, small).
 #
-# Is the time saved as well? One module of each kind, 3a's filters, forward and backward.
+# Is the time saved as well? One module of each kind, 3a's filters, forward and backward. (Six small convolutions keep a
+# processor less busy than three large ones; and pool, ReLU and concatenation are not counted.)
 
 
 # %%

@@ -79,7 +79,7 @@ for average in (GlobalAverage, GlobalAverageWhole):
         tinyconv.gradcheck(average.apply, [x])
         print(f"{average.__name__}: gradient passes the check")
     except tinyconv.GradientError as error:
-        print(f"{average.__name__}: {error}")
+        print(error)
 maps, w, b = (tinyconv.tensor(array) for array in (x, weight, bias))
 before = F.linear(GlobalAverage.apply(maps), w, b).numpy()
 after = F.conv2d(maps, w.reshape(3, 6, 1, 1), b).numpy().mean(axis=(2, 3))

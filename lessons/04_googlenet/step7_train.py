@@ -8,7 +8,7 @@
 # proportion, resized (sec. 6; 30 to 100 % of the area instead of 8 to 100 %, or nothing would be left of the clothes);
 # the loss of all three heads; dropout of 40 and 70 %; a rate that is multiplied by 0.96 now and then (there every 8
 # epochs, here every one); the mean of the weights of many steps as the final network (Polyak). Not as in the paper:
-# He's initial weights, and Adam, as SGD with momentum 0.9 stayed at ln 10 for four epochs.
+# He's initial weights; and Adam, since SGD with momentum 0.9 took four epochs to leave ln 10.
 
 # %%
 import copy

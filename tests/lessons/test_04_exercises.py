@@ -12,7 +12,7 @@ from tinyconv.models.googlenet import MODULES
 from tinyconv.models.inception import Inception, NaiveInception
 
 LESSON = LESSONS / "04_googlenet"
-CLAIMS = ["X8", "average", "ensemble", "gradients", "heads", "views"]
+CLAIMS = ["X8", "X8'", "average", "average'", "ensemble", "gradients", "heads", "views"]
 SIDES = {"3": 28, "4": 14, "5": 7}
 
 
