@@ -100,25 +100,6 @@ def _four(runs: Runs) -> str:
     return f"training loss: {losses}; mean test error: {errors}"
 
 
-def measure_x2_56(seed: int, steps: int = 400) -> dict[str, Any]:
-    """The same with 56 layers."""
-    training, test = _shapes(2000, seed), _shapes(1000, 1000 + seed)
-    found = {}
-    for name, residual in (("plain-56", False), ("res-56", True)):
-        options: dict[str, Any] = {"residual": residual, "width": 0.5, "image_size": 16}
-        found[name] = _judged(
-            _fit(lambda o=options: models.resnet_cifar(56, **o), training, seed, steps), training, test
-        )
-    return found
-
-
-def verdict_x2_56(runs: Runs) -> tuple[None, str]:
-    """Nothing is asserted: 400 steps were known to be too few for so many layers."""
-    losses = "; ".join(f"{name} {numbers(runs, name, 'loss', form='.3f')}" for name in ("plain-56", "res-56"))
-    errors = ", ".join(f"{name} {mean(runs, name, 'test_error'):.1%}" for name in ("plain-56", "res-56"))
-    return None, f"training loss: {losses}; mean test error: {errors}"
-
-
 @cache
 def _clothes(split: str, n: int, seed: int) -> ArrayDataset:
     """Return n of the pictures (1, 28, 28), with mean 0 and variance 1."""
@@ -285,7 +266,6 @@ def verdict_accuracy(runs: Runs) -> tuple[bool, str]:
 
 CLAIMS: Claims = {
     "X2": (measure_x2, verdict_x2),
-    "X2'": (measure_x2_56, verdict_x2_56),
     "X9": (measure_responses, verdict_responses),
     "one less": (measure_one_less, verdict_one_less),
     "ensemble": (measure_ensemble, verdict_ensemble),

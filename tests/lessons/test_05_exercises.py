@@ -12,7 +12,7 @@ from tinyconv import models, nn
 LESSON = LESSONS / "05_resnet"
 DEPTHS = [18, 34, 50, 101, 152]
 CIFAR = [20, 32, 44, 56, 110, 1202]
-CLAIMS = ["X2", "X2'", "X9", "one less", "ensemble", "shortcuts", "RiR", "clothes", "gradients", "accuracy"]
+CLAIMS = ["X2", "X9", "one less", "ensemble", "shortcuts", "RiR", "clothes", "gradients", "accuracy"]
 
 
 class TestExercises(ExerciseProof):
@@ -108,9 +108,7 @@ def test_every_claim_is_checked(claims):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["X2", "X2'", "X9", "one less", "ensemble", "shortcuts", "RiR", "clothes", "gradients"]
-)
+@pytest.mark.parametrize("name", ["X2", "X9", "one less", "ensemble", "shortcuts", "RiR", "clothes", "gradients"])
 def test_a_claim_can_be_measured(claims, name):
     """A few steps: the programs still run, and their verdicts read what they write."""
     measure, verdict = claims.CLAIMS[name]
