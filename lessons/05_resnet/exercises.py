@@ -186,8 +186,8 @@ def shortcut_a(x, channels, stride):
     """Return (y, back): the shortcut without parameters, and the way of the gradient through it.
 
     y (N, channels, ceil(H / stride), ceil(W / stride)) has the rows and columns 0, stride, 2 stride, ... of x (N, C, H,
-    W), then channels - C maps of zeros. ``back(dy)`` returns the gradient of x, of x's shape. Neither x nor dy is
-    changed, and y does not share memory with x.
+    W), then channels - C maps of zeros. ``back(dy)`` returns the gradient of x, of x's shape, and may be called more
+    than once. Neither x nor dy is changed; y and each dx are arrays of their own, which share no memory with others.
 
     Difficulty 1 of 3, 15 minutes. Hint: y[:, :C] = x[:, :, ::stride, ::stride]. Which pixels of x does y not depend on,
     and which numbers of dy come from no pixel?
@@ -213,8 +213,8 @@ def residual_block(x, branch, shortcut):
 
     ``branch`` and ``shortcut`` are functions of an array that return such pairs themselves: output, and a function from
     the output's gradient to x's. ``shortcut`` may be None: a plain network's block, ReLU(F(x)). ``back(dy)`` returns
-    the gradient of x. It may be called more than once, and changes neither dy nor anything that it is handed. Where the
-    sum is exactly 0 the gradient of ReLU is 0.
+    the gradient of x and may be called more than once. Both ways change nothing that they are handed: neither x and dy,
+    nor what branch and shortcut and their ways back return. Where the sum is exactly 0 the gradient of ReLU is 0.
 
     Difficulty 2 of 3, 15 minutes. Hint: one gradient arrives at the sum, both summands get it, and at x two come
     together.

@@ -22,7 +22,7 @@ MUTANTS = [
     _mutant("5.1", "a projection computed at every pixel of its input", "convolution(1, before, maps, side)",
             "convolution(1, before, maps, 2 * side)"),
     _mutant("5.1", "plain nets without the parameters of BN", "return params + 64",
-            'params -= 672 * n if shortcut == "plain" else 0\n    return params + 64'),
+            'if shortcut == "plain":\n        params -= 448 * n + 32\n    return params + 64'),
     # 5.2 imagenet_cost
     _mutant("5.2", "no projection in the first stage, whose sides stay", "before != out)", "before != out and stage)"),
     _mutant("5.2", "projects wherever the width changes from stage to stage", 'shortcut == "B" and before != out',
@@ -69,6 +69,10 @@ MUTANTS = [
     _mutant("5.4", "the gradient of weight from x, not from xhat", "(dy * xhat).sum(axis=(0, 2))",
             "(dy * x).sum(axis=(0, 2))"),
     _mutant("5.4", "needs all three outputs", "if dweight is not None:\n        dweight", "if True:\n        dweight"),
+    _mutant("5.4", "the batch's own statistics in evaluation, too", "    xhat = (x - mean[",
+            "    mean, invstd = x.mean(axis=(0, 2)), 1 / np.sqrt(x.var(axis=(0, 2)) + 1e-5)\n    xhat = (x - mean["),
+    _mutant("5.4", "the gradient of weight from the batch's own mean", "(dy * xhat).sum(axis=(0, 2))",
+            "(dy * (x - x.mean(axis=(0, 2))[:, None]) * invstd[:, None]).sum(axis=(0, 2))"),
     _mutant("5.4", "needs a weight", "invstd if weight is None else weight * invstd", "weight * invstd"),
     # 5.5 exact_statistics
     _mutant("5.5", "all batches count alike, however large", "distance * m / (count + m)",
@@ -76,6 +80,8 @@ MUTANTS = [
     _mutant("5.5", "the mean of the batches' variances", " + distance**2 * count * m / (count + m)\n", "\n"),
     _mutant("5.5", "keeps views of batches whose memory is used again", "    count, mean, spread = 0, 0.0, 0.0\n",
             "    batches = list(batches)\n    count, mean, spread = 0, 0.0, 0.0\n"),
+    _mutant("5.5", "keeps a copy of every batch", "    count, mean, spread = 0, 0.0, 0.0\n",
+            "    batches = [batch.copy() for batch in batches]\n    count, mean, spread = 0, 0.0, 0.0\n"),
     _mutant("5.5", "biased variance", "spread / (count - 1)", "spread / count"),
     _mutant("5.5", "one degree of freedom per batch", "batch.var(axis=(0, 2, 3), dtype=np.float64) * m",
             "batch.var(axis=(0, 2, 3), dtype=np.float64) * (m - 1)"),
@@ -104,6 +110,14 @@ MUTANTS = [
             "    picked = x[:, :, ::stride, ::stride]\n"
             "    if stride == 1 and channels == C:\n"
             "        return x, lambda dy: dy\n"),
+    _mutant("5.6", "drops the gradient of the zeros in dy itself", "        dx = np.zeros_like(x)\n",
+            "        dy[:, C:] = 0\n        dx = np.zeros_like(x)\n"),
+    _mutant("5.6", "adds up what all calls of back bring",
+            "    def back(dy):\n        dx = np.zeros_like(x)\n        dx[:, :, ::stride, ::stride] = dy",
+            "    dx = np.zeros_like(x)\n\n    def back(dy):\n        dx[:, :, ::stride, ::stride] += dy"),
+    _mutant("5.6", "every call of back writes into the same array",
+            "    def back(dy):\n        dx = np.zeros_like(x)\n",
+            "    dx = np.zeros_like(x)\n\n    def back(dy):\n"),
     # 5.7 residual_block
     _mutant("5.7", "forgets the shortcut's gradient", "dx if shortcut_back is None else dx + shortcut_back(arriving)",
             "dx"),
@@ -118,6 +132,11 @@ MUTANTS = [
     _mutant("5.7", "splits the gradient in halves",
             "return dx if shortcut_back is None else dx + shortcut_back(arriving)",
             "return dx if shortcut_back is None else (dx + shortcut_back(arriving)) / 2"),
+    _mutant("5.7", "adds into the gradient that the branch returned",
+            "        return dx if shortcut_back is None else dx + shortcut_back(arriving)\n",
+            "        if shortcut_back is not None:\n            dx += shortcut_back(arriving)\n        return dx\n"),
+    _mutant("5.7", "the ReLU writes into the branch's output", "np.maximum(total, 0), back",
+            "np.maximum(total, 0, out=total), back"),
     # 5.8 learning_rates
     _mutant("5.8", "sees a step's error before the step", "train_errors[i - 1] < 0.8",
             "train_errors[min(i, len(train_errors) - 1)] < 0.8"),

@@ -72,9 +72,11 @@ theirs = SubsampleAndPad(2, 2)(tinyconv.tensor(x)).numpy()
 print("                     gradient   off from the library's")
 for shortcut in (ShortcutA, RepeatsTheGradient, ZerosOnBothSides):
     try:
-        said = "right" if tinyconv.gradcheck(lambda x: shortcut.apply(x, 4, 2), [x]) else ""  # noqa: B023
-    except tinyconv.GradientError as error:
-        said = "WRONG" if error else ""
+        tinyconv.gradcheck(lambda x: shortcut.apply(x, 4, 2), [x])  # noqa: B023
+    except tinyconv.GradientError:
+        said = "WRONG"
+    else:
+        said = "right"
     off = np.abs(shortcut.apply(tinyconv.tensor(x), 4, 2).numpy() - theirs).max()
     print(f"{shortcut.__name__:20s} {said:8s} {off:8.2g}")
 

@@ -43,15 +43,20 @@ def test_5_6_is_the_librarys_shortcut(shape, channels, stride):
 def test_5_6_gradient_reaches_the_pixels_that_were_picked_and_no_others(shape, channels, stride):
     rng = np.random.default_rng(1)
     x = rng.standard_normal(shape)
+    kept = x.copy()
     y, back = exercises.shortcut_a(x, channels, stride)
     dy = rng.standard_normal(y.shape)
-    dx = back(dy)
+    arrived = dy.copy()
+    dx, twice = back(dy), back(2 * dy)
     assert dx.shape == x.shape
     wanted = np.zeros(shape)
     for n, c, i, j in np.ndindex(shape):
         if i % stride == 0 and j % stride == 0:
             wanted[n, c, i, j] = dy[n, c, i // stride, j // stride]
     np.testing.assert_array_equal(dx, wanted)
+    np.testing.assert_array_equal(twice, 2 * wanted, err_msg="the second call of back")
+    np.testing.assert_array_equal(x, kept, err_msg="x was changed")
+    np.testing.assert_array_equal(dy, arrived, err_msg="dy was changed")
 
 
 @shortening
@@ -160,16 +165,31 @@ def _then(first, layer):
 
 
 @adding
-def test_5_7_changes_nothing_that_it_is_handed():
+@pytest.mark.parametrize("shortcut", [identity, None])
+def test_5_7_changes_nothing_that_it_is_handed(shortcut):
     rng = np.random.default_rng(6)
     x, dy = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
     kept = x.copy(), dy.copy()
-    y, back = exercises.residual_block(x, identity, identity)
+    y, back = exercises.residual_block(x, identity, shortcut)
     first = back(dy).copy()
     np.testing.assert_array_equal(back(dy), first, err_msg="the second call of back gives something else")
-    np.testing.assert_array_equal(y, np.maximum(2 * kept[0], 0))
+    np.testing.assert_array_equal(y, np.maximum(2 * kept[0] if shortcut else kept[0], 0))
     np.testing.assert_array_equal(x, kept[0], err_msg="x was changed")
     np.testing.assert_array_equal(dy, kept[1], err_msg="dy was changed")
+
+
+@adding
+def test_5_7_leaves_what_branch_and_shortcut_return_alone():
+    rng = np.random.default_rng(12)
+    x, dy = rng.standard_normal((2, 3, 4))
+    theirs = rng.standard_normal((4, 3, 4))  # two outputs, two gradients
+    kept = theirs.copy()
+    y, back = exercises.residual_block(
+        x, lambda x: (theirs[0], lambda dy: theirs[1]), lambda x: (theirs[2], lambda dy: theirs[3])
+    )
+    np.testing.assert_array_equal(y, np.maximum(kept[0] + kept[2], 0))
+    np.testing.assert_array_equal(back(dy), kept[1] + kept[3])
+    np.testing.assert_array_equal(theirs, kept)
 
 
 # -------------------------------------------------------------------------------------------------- 5.8: learning rates

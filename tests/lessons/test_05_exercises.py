@@ -115,3 +115,13 @@ def test_a_claim_can_be_measured(claims, name):
     holds, text = verdict([measure(0) if name == "gradients" else measure(0, steps=3)])
     assert holds in (True, False, None)
     assert "nan" not in text
+
+
+@pytest.mark.slow
+def test_the_accuracy_can_be_measured(claims):
+    found = claims.measure_accuracy(0, epochs=1, images=128)
+    assert list(found) == ["accuracy"]
+    assert 0 <= found["accuracy"] <= 1
+    holds, text = claims.verdict_accuracy([found])
+    assert holds == (found["accuracy"] >= 0.88)
+    assert f"{found['accuracy']:.1%}" in text
