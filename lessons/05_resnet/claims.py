@@ -246,12 +246,12 @@ def verdict_gradients(runs: Runs) -> tuple[bool, str]:
 # -------------------------------------------------------------------------------------------------------- real images
 
 
-def measure_accuracy(seed: int, epochs: int | None = None) -> dict[str, Any]:
+def measure_accuracy(seed: int, epochs: int | None = None, images: int = 10_000) -> dict[str, Any]:
     """Step 7's network and training: 10,000 pictures of clothes, 14 epochs; 2,000 held out."""
     step = _step("step7_train")
     tinyconv.manual_seed(seed)
     model, epochs = step.build(), epochs or step.EPOCHS
-    training, test = step.loaders(seed=seed)
+    training, test = step.loaders(images, seed=seed)
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     schedule = optim.MultiStepLR(optimizer, [epochs // 2, epochs * 3 // 4])
     tinyconv.fit(model, training, optimizer=optimizer, schedule=schedule, epochs=epochs, seed=seed, progress=False)

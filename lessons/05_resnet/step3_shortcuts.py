@@ -73,10 +73,9 @@ print("                     gradient   off from the library's")
 for shortcut in (ShortcutA, RepeatsTheGradient, ZerosOnBothSides):
     try:
         tinyconv.gradcheck(lambda x: shortcut.apply(x, 4, 2), [x])  # noqa: B023
+        said = "right"
     except tinyconv.GradientError:
         said = "WRONG"
-    else:
-        said = "right"
     off = np.abs(shortcut.apply(tinyconv.tensor(x), 4, 2).numpy() - theirs).max()
     print(f"{shortcut.__name__:20s} {said:8s} {off:8.2g}")
 
@@ -147,6 +146,7 @@ seen_by = tinyconv.grad(ShortcutA.apply(seen, 2, 2).sum(), seen).numpy()[0, 0]
 axes[3].imshow(seen_by, cmap="Blues", vmax=1.5)
 axes[3].set(xticks=[], yticks=[])
 axes[3].set_title(f"gradient through A: {seen_by.mean():.0%} of the pixels", fontsize=10)
-alt = "a photograph, the jagged picture that two shortcuts A pick, a smooth smaller one, and one pixel in four marked"
-lesson.save(fig, "shortcut_a", alt=alt)
+lesson.save(
+    fig, "shortcut_a", alt="a photograph, what two shortcuts A pick, means of 4 x 4, and one pixel in four marked"
+)
 lesson.next(why="how large are signals after 56 layers?")

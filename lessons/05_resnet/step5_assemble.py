@@ -89,7 +89,7 @@ class ResNet(nn.Module):
 
 # %% [markdown]
 # What the paper calls FLOPs are multiply-adds. On "meta" nothing is allocated. ResNet-152 is eight times as deep as
-# VGG-19 and costs less (11 against 20 billion): no fully connected layers, and few pixels after the first two layers.
+# VGG-19 and costs less (11 against 20 billion): few pixels after the first two layers, and 1x1 around each 3x3.
 
 
 # %%

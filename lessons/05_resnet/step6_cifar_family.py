@@ -99,10 +99,10 @@ data = shapes10(8, 32, (6, 11), seed=lesson.seed)
 
 
 def one_step(n: int) -> tuple[float, float, float, float]:
-    """Return seconds, MB of weights and of the layers' outputs, and the loss."""
+    """Return seconds, MB of weights and of the outputs that are kept for the way back, and the loss."""
     model, kept = models.resnet_cifar(6 * n + 2), []
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.ReLU)):
+        if isinstance(module, (nn.Conv2d, nn.ReLU)):  # BN keeps its input, a convolution's output; the sum nothing
             module.register_forward_hook(lambda module, args, y: kept.append(y.numel() * 4e-6))
     optimizer, start = optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4), perf_counter()
     loss = F.cross_entropy(model(tinyconv.tensor(data.images)), tinyconv.tensor(data.labels))
@@ -115,13 +115,14 @@ one_step(1)  # not counted: the first step loads the compiled kernels
 steps = {n: one_step(n) for n in ((1, 3) if lesson.smoke else (3, 9, 18, 200))}
 print()
 for n, (seconds, weights, outputs, _) in steps.items():
-    print(f"{6 * n + 2:4d} layers: {seconds:5.2f} s for a step; weights {weights:5.1f} MB, outputs {outputs:6,.0f} MB")
+    print(f"{6 * n + 2:4d} layers: {seconds:5.2f} s for a step; weights {weights:5.1f} MB, kept {outputs:6,.0f} MB")
 
 # %% [markdown]
 # ## A sum over many shorter networks
 #
-# Write out the sums, and a residual net is all its ways at once (Veit et al. 2016): of 54 blocks a way passes through
-# some and past the others. Hardly any is 110 layers deep; most are half as deep. What this is good for shows in step 8.
+# Write out the sums, and a residual net is, loosely, all its ways at once (Veit et al. 2016; F is not linear, so they
+# do not just add up): of 54 blocks a way passes through some and past the others. Hardly any is 110 layers deep; most
+# are half as deep. What this is good for shows in step 8.
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.7), layout="constrained")

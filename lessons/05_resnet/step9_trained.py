@@ -3,7 +3,7 @@
 #
 # minutes 15 | needs step8_look_inside.py | next step10_rir.py
 #
-# Step 8 looked into a network after 1,256 steps. The paper's figure 7 was made after 64,000, at several depths. Others
+# Step 8 looked into a network after 2,198 steps. The paper's figure 7 was made after 64,000, at several depths. Others
 # have trained the paper's networks on CIFAR-10 and given their weights away; with these the figure can be made again.
 #
 #     tinyconv data get cifar10
@@ -105,6 +105,6 @@ if __name__ == "__main__":
     else:
         alt = "deviations after BN in the layers of trained ResNets of 20, 56 and 110 layers, in order and sorted"
         lesson.save(draw_responses(lesson), "responses_trained", alt=alt)
-        alt = "the error without one block is close to that with all, but for a few at the beginning of a stage"
+        alt = "without one block the error is close to that with all, but for a few, most the first of the second stage"
         lesson.save(draw_one_less(lesson), "one_block_less_trained", alt=alt)
     lesson.next(why="two streams in one network")

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 def path(isa: str, processor: str, folder: Path = FOLDER) -> Path:
     """Return the file of an instruction set on a processor: `native-amd-epyc.json`."""
-    words = re.sub(r"\((r|tm)\)|\b(processor|cpu)\b|@.*", " ", processor.lower())
+    words = re.sub(r"\((r|tm)\)|\b(processor|cpu)\b", " ", processor.lower())
     return folder / f"{isa}-{'-'.join(re.findall('[a-z0-9]+', words)) or 'unknown'}.json"
 
 
@@ -41,12 +41,13 @@ def merge(
 ) -> str:
     """Put new rows in place of the old ones of the same identity; return a message, "" if there is nothing to say.
 
-    What was measured with another number of cores or other versions does not fit beside the new rows: it is dropped.
+    What was measured on another machine whose processor has the same name, or with other versions, does not fit beside
+    the new rows: it is dropped.
     """
     message = ""
-    same = ("processor", "cores", "versions")
+    same = ("processor", "cores", "caches", "versions")
     if results["parts"] and any(results["machine"].get(name) != machine[name] for name in same):
-        message = f"dropped all earlier results of {results['isa']} on this processor: they are of other versions"
+        message = f"dropped all earlier results of {results['isa']} in this file: another machine, or other versions"
         results["parts"] = {}
     results["machine"] = machine
     stamp = {"date": datetime.date.today().isoformat(), "kernels": machine["hash of kernels"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,8 @@ def test_the_papers_recipe_for_cifar():
     assert recipes.of("resnet110", "cifar10").warmup == 1
     assert recipes.of("resnet20", "fashion").epochs < 20
     assert recipes.of("resnet50", "cifar10") is recipes.RECIPES["resnet"]
+    rir = recipes.of("rir", "cifar10")
+    assert (rir.batch_size, [math.ceil(part * rir.epochs) for part in rir.drops]) == (500, [42, 62])
 
 
 def test_cifar_images_get_a_border_and_a_random_window(tmp_path):
@@ -223,6 +226,10 @@ def test_cifar_images_get_a_border_and_a_random_window(tmp_path):
     rng = np.random.default_rng(0)
     assert len({train(image, rng).tobytes() for _ in range(8)}) > 4
     assert train(image, rng).shape == test(image, rng).shape == (3, 32, 32)
+    moved = np.stack([train(image, rng) for _ in range(40)])
+    rim = np.abs(moved).max(axis=1).reshape(40, -1).min(axis=1)  # a border pixel is the mean: 0 in every channel
+    assert np.abs(test(image, None)).max(axis=0).min() > 0
+    assert (rim == 0).sum() > 30  # but for the one window in 81 that is the image itself
 
 
 def test_a_root_that_does_not_go_with_the_data(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def resnet(
     device: str = "cpu",
     dtype: Any = np.float32,
 ) -> ResNet:
-    """Build one of table 1's networks with initial weights N(0, 2 / fan_in) (He et al. 2015, rectifiers).
+    """Build one of table 1's networks; weights from N(0, 2 / fan_in), fc's N(0, 1 / fan_in) (He et al. 2015).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Exact statistics for batch normalisation, taken after training. See :func:`average_statistics`."""
+"""Statistics for batch normalisation, averaged over batches after training. See :func:`average_statistics`."""
 
 from __future__ import annotations
 
