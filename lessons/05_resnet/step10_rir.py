@@ -91,8 +91,9 @@ for decay in (0.0, 0.1):
 # ## RiR against ResNet
 #
 # RiR puts two such layers into a block, and a shortcut around both, on r only: a ResNet of ResNets. The paper's wide
-# one, 18 layers (9.5 million parameters by our count), has 94.99 % on CIFAR-10; a ResNet as wide 93.95 %. Here: RiR with
-# 6, 12, 24 maps in each stream, ResNet-20 with 12, 24, 48 maps, nearly the same parameters; step 1's shapes and recipe.
+# one, 18 layers (9.5 million parameters by our count), has 94.99 % on CIFAR-10; a ResNet as wide 93.95 %. Here: RiR
+# with 6, 12, 24 maps in each stream, ResNet-20 with 12, 24, 48 maps, nearly the same parameters; step 1's shapes and
+# recipe.
 
 # %%
 NETWORKS = {

@@ -146,7 +146,5 @@ for block, label in ((Block, "ReLU(F + x)"), (BROKEN[2], "ReLU(F) + x"), (BROKEN
     print(f"mean of the maps after {depth} blocks with random weights, {label:11s}: {means[-1]:5.2f}")
     plt.plot(means, label=label)
 plt.legend(title="mean of the maps after so many blocks")
-lesson.save(
-    fig, "orders", alt="after 24 blocks the mean is 10 with the ReLU before the sum, 3 with it after, 0 without any"
-)
+lesson.save(fig, "orders", alt="after 24 blocks the mean is 10 with the ReLU before the sum, 3 after it, 0 without")
 lesson.next(why="shortcuts where the shape changes")

@@ -146,7 +146,5 @@ seen_by = tinyconv.grad(ShortcutA.apply(seen, 2, 2).sum(), seen).numpy()[0, 0]
 axes[3].imshow(seen_by, cmap="Blues", vmax=1.5)
 axes[3].set(xticks=[], yticks=[])
 axes[3].set_title(f"gradient through A: {seen_by.mean():.0%} of the pixels", fontsize=10)
-lesson.save(
-    fig, "shortcut_a", alt="a photograph, what two shortcuts A pick, means of 4 x 4, and one pixel in four marked"
-)
+lesson.save(fig, "shortcut_a", alt="a photograph, what two shortcuts A pick, means of 4 x 4, and one pixel in four")
 lesson.next(why="how large are signals after 56 layers?")
