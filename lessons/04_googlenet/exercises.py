@@ -96,8 +96,8 @@ def pooled_size(size, kernel, stride, padding=0):
     """Return the side of a pool's output by Caffe's rule, which rounds up.
 
     ceil((size + 2 * padding - kernel) / stride) + 1 windows, the first at -padding. But with a border (padding > 0) the
-    last window is dropped if it begins at or beyond the end of input and first border, that is, if it begins at
-    ``size`` or later. All arguments are whole numbers; the window fits at least once.
+    last window is dropped if it begins at ``size`` or later: it would see the border only. All arguments are whole
+    numbers; the window fits at least once.
 
     Difficulty 1 of 3, 10 minutes. Hint: window number i begins at i * stride - padding; the last is number count - 1.
     Whole numbers round up as -(-a // b).
@@ -175,7 +175,8 @@ def sample_patch(height, width, draws, area=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
     4. If they fit into the image and neither is 0, the part is found: its top is one of the places at which it fits,
        all equally likely, from the first at t = 0 to the last; likewise its left edge by l.
 
-    If no row gives a part that fits, return the whole image.
+    If no row gives a part that fits, return the whole image. (The library's ``RandomResizedCrop`` takes the largest
+    part in the middle whose proportion lies within ``ratio`` instead.)
 
     Difficulty 2 of 3, 25 minutes. Hint: rows * columns = A and columns / rows = R have the solution rows = sqrt(A / R).
     n possible values, draw u: number int(u * n).

@@ -295,6 +295,14 @@ def test_4_6_large_scores_do_not_overflow():
 
 
 @adding
+def test_4_6_a_sure_mistake_is_dear_but_finite():
+    scores = np.array([[1000.0, 0.0]])  # the softmax is (1, 0), and log 0 is not what is asked for
+    loss, dscores, daux1, daux2 = exercises.total_loss(scores, scores, scores, np.array([1]), 0.5)
+    assert loss == pytest.approx(2000)
+    np.testing.assert_allclose([dscores, daux1, daux2], [[[1, -1]], [[0.5, -0.5]], [[0.5, -0.5]]], atol=1e-12)
+
+
+@adding
 def test_4_6_leaves_its_arguments_alone():
     arrays = [normal(seed, 2, 3) for seed in (17, 18, 19)]
     before = [array.copy() for array in arrays]

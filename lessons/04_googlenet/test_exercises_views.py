@@ -80,21 +80,31 @@ sampling = pytest.mark.task(
     ],
 )
 def test_4_8_one_draw_by_hand(draw, wanted):
-    assert tuple(exercises.sample_patch(100, 100, [draw])) == wanted
+    assert tuple(exercises.sample_patch(100, 100, np.array([draw]))) == wanted
 
 
 @sampling
 def test_4_8_the_first_part_that_fits():
-    too_wide, fits = (0.99, 0.999, 0.0, 0.0), (0.3, 0.5, 0.0, 0.0)
-    first = exercises.sample_patch(60, 60, [fits])
-    assert tuple(exercises.sample_patch(60, 60, [too_wide, fits, (0.0, 0.5, 0.9, 0.9)])) == tuple(first)
+    draws = np.array([(0.99, 0.999, 0.0, 0.0), (0.3, 0.5, 0.0, 0.0), (0.0, 0.5, 0.9, 0.9)])  # the first is too wide
+    first = exercises.sample_patch(60, 60, draws[1:2])
+    assert tuple(exercises.sample_patch(60, 60, draws)) == tuple(first)
     assert first[2] == first[3] < 60
 
 
 @sampling
 def test_4_8_the_whole_image_if_none_fits():
-    assert tuple(exercises.sample_patch(10, 40, [(0.999, 0.5, 0.1, 0.1)] * 10)) == (0, 0, 10, 40)
-    assert tuple(exercises.sample_patch(10, 40, [])) == (0, 0, 10, 40)
+    assert tuple(exercises.sample_patch(10, 40, np.array([(0.999, 0.5, 0.1, 0.1)] * 10))) == (0, 0, 10, 40)
+    assert tuple(exercises.sample_patch(10, 40, np.empty((0, 4)))) == (0, 0, 10, 40)
+    assert tuple(exercises.sample_patch(1, 3, np.array([(0, 0.999, 0, 0)]))) == (0, 0, 1, 3)  # 0 rows are no part
+
+
+@sampling
+def test_4_8_places_proportions_and_a_part_as_high_as_the_image():
+    # 27 of 29 rows and columns: 0.3 is still the first of 3 places
+    draws = np.array([(0, 0, 0.3, 0.3)])
+    assert tuple(exercises.sample_patch(29, 29, draws, (729 / 841,) * 2, (1, 1))) == (0, 0, 27, 27)
+    draws = np.array([(0, 0, 0.9, 0.9)])
+    assert tuple(exercises.sample_patch(10, 40, draws, (0.25, 0.25), (1, 1))) == (0, 27, 10, 10)
 
 
 @sampling
@@ -115,7 +125,7 @@ def test_4_8_is_what_the_library_cuts():
     image = normal(8, 1, 60, 90).astype(np.float32)
     for seed in range(20):
         rng, draws = np.random.default_rng(seed), np.random.default_rng(seed).random(2)
-        top, left, rows, columns = exercises.sample_patch(60, 90, [(*draws, 0.0, 0.0)], area=(0.08, 0.5))
+        top, left, rows, columns = exercises.sample_patch(60, 90, np.array([(*draws, 0, 0)]), (0.08, 0.5))
         cut = tinyconv.data.RandomResizedCrop(8, scale=(0.08, 0.5))(image, rng)
         places = [
             resize_image(image[:, t : t + rows, s : s + columns], (8, 8))
