@@ -124,6 +124,8 @@ def print_table() -> None:
     trunk = [row for row in rows if not row.name.startswith("aux")]
     params, macs = sum(row.params for row in trunk), sum(row.macs for row in trunk)
     print(f"{'total':21s} {params:12,d} {'':14s} {macs:16,d}; with both heads {sum(row.params for row in rows):,d}")
+    megabytes = [4e-6 * sum(row.params for row in part) for part in (trunk, rows)]
+    print(f"in float32: {megabytes[0]:.0f} MB of weights without the heads, {megabytes[1]:.1f} MB with them")
     ours, theirs = ({n: p.shape for n, p in net.named_parameters()} for net in (model, models.googlenet(device="meta")))
     print("the same parameters as tinyconv.models.googlenet():", ours == theirs)
 

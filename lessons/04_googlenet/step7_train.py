@@ -8,7 +8,7 @@
 # proportion, resized (sec. 6; 30 to 100 % of the area instead of 8 to 100 %, or nothing would be left of the clothes);
 # the loss of all three heads; dropout of 40 and 70 %; a rate that is multiplied by 0.96 now and then (there every 8
 # epochs, here every one); the mean of the weights of many steps as the final network (Polyak). Not as in the paper:
-# He's initial weights; and Adam, since SGD with momentum 0.9 took four epochs to leave ln 10.
+# He's initial weights; and Adam: in a pilot run, not kept, SGD with momentum 0.9 took four epochs to leave ln 10.
 
 # %%
 import copy
@@ -21,7 +21,6 @@ from tqdm import tqdm
 import tinyconv
 from tinyconv import data, models, optim
 from tinyconv.data import ArrayDataset, DataLoader, Normalize, Scenes
-from tinyconv.history import History
 from tinyconv.lesson import Lesson
 from tinyconv.models.googlenet import AUX_AFTER, GoogLeNet
 from tinyconv.nn import functional as F
@@ -60,10 +59,8 @@ def loaders(images: int = 3000, tests: int = 1000, seed: int = 0) -> tuple[DataL
     normal = normaliser()
     part = data.Compose([data.RandomResizedCrop(SIZE, scale=(0.3, 1.0)), data.RandomMirror(), normal])
     middle = data.Compose([data.Resize(SIDE), data.CenterCrop(SIZE), normal])
-    return (
-        DataLoader(pictures("train", images, seed), 32, shuffle=True, drop_last=True, seed=seed, transform=part),
-        DataLoader(pictures("test", tests, seed), 100, transform=middle),
-    )
+    batches = DataLoader(pictures("train", images, seed), 32, shuffle=True, drop_last=True, seed=seed, transform=part)
+    return batches, DataLoader(pictures("test", tests, seed), 100, transform=middle)
 
 
 class Watch:
@@ -89,19 +86,22 @@ class Watch:
                 mean = self.mean.setdefault(name, np.zeros_like(p.data))
                 mean += (p.data - mean) / self.steps
 
-    def averaged(self, model: GoogLeNet) -> GoogLeNet:
-        """Return a copy of the model with the mean weights."""
+    def averaged(self, model: GoogLeNet, wanted: int) -> GoogLeNet:
+        """Return a copy with the mean weights; say of how many steps, as a checkpoint has no mean to go on with."""
+        lost = "" if self.steps == wanted else "; the others were before --resume, and are lost"
+        none = "" if self.steps else ": no mean, the model as it is"
+        print(f"mean of the weights of {self.steps} of {wanted} steps{lost}{none}")
         model = copy.deepcopy(model)
         for name, p in model.named_parameters():
-            p.data[...] = self.mean[name]
+            p.data[...] = self.mean.get(name, p.data)
         return model
 
 
-def train(model: GoogLeNet, lesson: Lesson, loaded: tuple[DataLoader, DataLoader], watch: Watch) -> History:
+def train(model: GoogLeNet, lesson: Lesson, loaded: tuple[DataLoader, DataLoader], watch: Watch) -> None:
     """Train, and leave the lesson's checkpoint."""
     optimizer = optim.Adam(model.parameters(), lr=0.001)
     where = {"out": lesson.out, "checkpoint": lesson.checkpoint(), "resume": lesson.resume, "seed": lesson.seed}
-    return tinyconv.fit(
+    tinyconv.fit(
         model, loaded[0], loss=GoogLeNet.loss, optimizer=optimizer, schedule=optim.StepLR(optimizer, 1, 0.96),
         epochs=1 if lesson.smoke else EPOCHS, test_loader=loaded[1], callbacks=[watch], **where,
     )  # fmt: skip
@@ -109,23 +109,24 @@ def train(model: GoogLeNet, lesson: Lesson, loaded: tuple[DataLoader, DataLoader
 
 def train_briefly(model: GoogLeNet, smoke: bool) -> None:
     """For a step that needs a trained network and finds none: six epochs, without test or checkpoint."""
-    optimizer = optim.Adam(model.parameters(), lr=0.001)
     epochs, loader = (1, loaders(96, 10)[0]) if smoke else (6, loaders(3000, 10)[0])
-    tinyconv.fit(model, loader, loss=GoogLeNet.loss, optimizer=optimizer, epochs=epochs)
+    tinyconv.fit(model, loader, loss=GoogLeNet.loss, optimizer=optim.Adam(model.parameters(), lr=0.001), epochs=epochs)
 
 
 def accuracies(model: GoogLeNet, loader: DataLoader) -> dict[str, float]:
     """Return the share of right answers of each head, in testing, when the network itself runs main only."""
-    seen, right = {}, dict.fromkeys(HEADS, 0)
+    seen, right, hooks = {}, dict.fromkeys(HEADS, 0), []
     for part, head in AUX_AFTER.items():
         layer = model.get_submodule(f"inception_{part}")
-        layer.register_forward_hook(lambda m, x, y, head=head: seen.__setitem__(head, y))
+        hooks.append(layer.register_forward_hook(lambda m, x, y, head=head: seen.__setitem__(head, y)))
     model.eval()
     for batch in loader:
         with tinyconv.no_grad():
             scores = {"main": model(batch.images), **{head: getattr(model, head)(seen[head]) for head in HEADS[1:]}}
         for head, values in scores.items():
             right[head] += int((values.numpy().argmax(1) == batch.labels.numpy()).sum())
+    for hook in hooks:
+        hook.remove()
     return {head: count / len(loader.dataset) for head, count in right.items()}
 
 
@@ -135,13 +136,15 @@ if __name__ == "__main__":
     loaded = loaders(*((96, 100) if lesson.smoke else (3000, 1000)), lesson.seed)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters with the heads; the paper's have 13,378,280")
     train(model, lesson, loaded, watch)
-    for name, network in (("last weights", copy.deepcopy(model)), ("mean weights", watch.averaged(model))):
+    wanted = len(loaded[0]) * (1 if lesson.smoke else EPOCHS - MEAN_FROM + 1)
+    for name, network in (("last weights", model), ("mean weights", watch.averaged(model, wanted))):
         print(f"test accuracy, {name}: {', '.join(f'{h} {a:.1%}' for h, a in accuracies(network, loaded[1]).items())}")
-    fig, axis = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
-    for head, losses in zip(HEADS, np.transpose(watch.losses), strict=True):
-        axis.plot(np.convolve(losses, np.ones(50) / 50, mode="valid") if len(losses) > 50 else losses, label=head)
-    axis.set(title="training loss of the three heads, mean of 50 steps", xlabel="step", ylim=(0, 2.6))
-    axis.legend()
-    lesson.save(fig, "heads", alt="the losses of the three heads fall from ln 10, that of main fastest and furthest")
+    if watch.losses:  # a --resume may have found no step left
+        fig, axis = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
+        for head, losses in zip(HEADS, np.transpose(watch.losses), strict=True):
+            axis.plot(np.convolve(losses, np.ones(50) / 50, mode="valid") if len(losses) > 50 else losses, label=head)
+        axis.set(title="training loss of the three heads, mean of 50 steps", xlabel="step of this run", ylim=(0, 2.6))
+        axis.legend()
+        lesson.save(fig, "heads", alt="the losses of the three heads fall from ln 10, main's fastest and furthest")
     print(f"model: {lesson.checkpoint()}")
     lesson.next(why="where does it see what?")

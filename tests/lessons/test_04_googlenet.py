@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import run_step
+from _steps import ROOT, run_step
 
 import tinyconv
 from tinyconv import models, nn, views
@@ -107,7 +110,7 @@ def test_the_loaders_sample_parts_for_training_and_take_the_middle_for_testing(s
     np.testing.assert_allclose(batch, step7.normaliser()(scaled[:, :, 2:38, 10:46]), atol=1e-5)
 
 
-def test_the_callback_keeps_losses_and_the_mean_of_the_weights(step7, monkeypatch):
+def test_the_callback_keeps_losses_and_the_mean_of_the_weights(step7, monkeypatch, capsys):
     monkeypatch.setattr(step7, "MEAN_FROM", 2)
     tinyconv.manual_seed(0)
     model = step7.build()
@@ -127,9 +130,20 @@ def test_the_callback_keeps_losses_and_the_mean_of_the_weights(step7, monkeypatc
     assert np.shape(watch.losses) == (4, 3)
     total = watch.losses[-1][0] + 0.3 * (watch.losses[-1][1] + watch.losses[-1][2])
     assert step7.GoogLeNet.loss(state.outputs, state.batch.labels).item() == pytest.approx(total, rel=1e-5)
-    mean = watch.averaged(model)
+    mean = watch.averaged(model, 3)
     np.testing.assert_allclose(mean.fc.weight.data, np.mean(kept, axis=0), rtol=1e-4, atol=1e-6)
     assert not np.array_equal(mean.fc.weight.data, model.fc.weight.data), "the model itself stays as it is"
+    assert capsys.readouterr().out == "mean of the weights of 3 of 3 steps\n"
+    watch.averaged(model, 4)
+    assert "3 of 4 steps; the others were before --resume" in capsys.readouterr().out
+
+
+def test_without_a_mean_the_weights_are_the_models(step7, capsys):
+    model = step7.build()
+    found = step7.Watch().averaged(model, 5)
+    for mine, p in zip(found.parameters(), model.parameters(), strict=True):
+        np.testing.assert_array_equal(mine.data, p.data)
+    assert "0 of 5 steps" in (said := capsys.readouterr().out) and "the model as it is" in said
 
 
 def test_the_accuracy_of_main_is_what_evaluate_finds(step7):
@@ -139,6 +153,7 @@ def test_the_accuracy_of_main_is_what_evaluate_finds(step7):
     found = step7.accuracies(model, loader)
     assert list(found) == ["main", "aux1", "aux2"] and found["main"] == pytest.approx(wanted)
     assert all(0 <= share <= 1 for share in found.values())
+    assert not any(layer._forward_hooks for layer in model.modules()), "the hooks stay"
 
 
 def test_class_maps_average_to_the_scores_at_any_size(step7, step8):
@@ -219,7 +234,7 @@ PRINTED = {  # what the prose of a step promises, and no other test sees
         "sum where mean belongs?", "rounded up                112   56   28   14    7",
         "rounded down              112   55   27   13    6", "rounded up [2 4 6 7], with padding [1 3 5 7]",
     ],
-    "step6_assemble": ["6,998,552", "13,378,280", "tinyconv.models.googlenet(): True"],
+    "step6_assemble": ["6,998,552", "13,378,280", "28 MB of weights without the heads, 53.5", "googlenet(): True"],
     "step9_views": ["144 views, 144 different ones", "144 views, 48 different ones"],
     "step10_equal_cost": ["21,674 parameters, 1,497,888", "17,165 parameters, 1,569,240"],
 }  # fmt: skip
@@ -231,3 +246,16 @@ def test_a_step_runs_and_prints_what_it_promises(script, tmp_path):
     printed = run_step(script, tmp_path)
     assert "next: " in printed
     assert [text for text in PRINTED.get(script.stem, []) if text not in printed] == []
+
+
+@pytest.mark.slow
+def test_a_training_that_is_done_can_be_resumed(tmp_path):
+    script = LESSON / "step7_train.py"
+    assert "mean of the weights of 3 of 3 steps\n" in run_step(script, tmp_path)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    again = subprocess.run(
+        [sys.executable, "-W", "error", str(script), "--smoke", "--resume"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "0 of 3 steps; the others were before --resume, and are lost: no mean, the model as it is" in again.stdout
