@@ -5,7 +5,8 @@
 #
 # The module is worth something only if it beats what one would have built otherwise for the same money. Here are two
 # small networks with the same beginning, a 5x5 and a pool: one goes on with two Inception modules, the other with two
-# plain 3x3 convolutions, as wide as the same number of multiply-adds allows. The images are drawn shapes with noise.
+# plain 3x3 convolutions, as wide as about the same number of multiply-adds allows. The images are drawn
+# shapes with noise.
 
 # %%
 from time import perf_counter

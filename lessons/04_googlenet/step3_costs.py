@@ -68,9 +68,9 @@ for name, (side, filters, paper_k, paper_ops) in TABLE.items():
 
 # %% [markdown]
 # The library's modules have as many weights. At the same filters, reductions make a module 2.4 (3a) to 5.1 times (5a)
-# cheaper. The paper's operations fit its filters, but for 5a, which comes to 51 million and not 54. Its parameters are
-# in units of 1024 and count weights only; those of 4a, 4c, 4d, 4e, 5a and 5b do not follow from its own filters (3b and
-# 4b are off by 1). So believe the filters, and count yourself.
+# cheaper. The paper's operations fit its filters, but for 5a, which comes to 51 million and not 54 (4a's 73 is 73.6 cut
+# off). Its parameters are in units of 1024 and count weights only; those of 4a, 4c, 4d, 4e, 5a and 5b do not follow
+# from its own filters (3b and 4b are off by 1). So believe the filters, and count yourself.
 #
 # ## On top of each other
 #

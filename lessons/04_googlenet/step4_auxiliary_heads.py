@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyconv
-from tinyconv import models, nn
+from tinyconv import models
 from tinyconv.data import fashion_mnist, photographs
 from tinyconv.models.googlenet import AUX_WEIGHT, GoogLeNet
 from tinyconv.nn import functional as F
@@ -82,7 +82,8 @@ print(f"not reached by aux2: {', '.join(only)}\n")
 # The length of the gradient with respect to the weights of each part, on one batch, before any training: of the main
 # loss alone, and of the total. Twice: a small network with He's weights on clothes, and the full-size one with those of
 # its Caffe port (Glorot's, biases 0.2; the paper gives none) on windows of two photographs with made-up labels. The
-# ratio says how much further the part moves in its first step; the cosine, whether main and heads pull the same way.
+# ratio says how much further the part moves in its first step of plain SGD (Adam's first step does not depend on the
+# length); the cosine, whether main and heads pull the same way.
 
 
 # %%
@@ -134,5 +135,5 @@ lesson.save(fig, "gradients", alt="up to 4d the gradient with heads is larger th
 # another question than whether they make gradients larger: a higher rate would do that, too. `claims.py` asks it.
 
 # %%
-assert isinstance(small.eval()(tinyconv.tensor(images)), tinyconv.Tensor) and isinstance(small, nn.Module)
+assert isinstance(small.eval()(tinyconv.tensor(images)), tinyconv.Tensor)
 lesson.next(why="what a classifier costs without fully connected layers")

@@ -53,7 +53,7 @@ def scenes(n: int, size: int, objects: int) -> tuple[np.ndarray, list]:
 
 # %%
 def measure(model: GoogLeNet, count: int) -> None:
-    """Print how often the strongest place of the true class's map lies in the object's box, +- half a place."""
+    """Print how often the strongest place of the true class's map lies in the object's box."""
     images, known = scenes(count, 72, 1)
     labels, boxes = np.array([s.labels[0] for s in known]), np.array([s.boxes[0] for s in known])
     area = np.mean((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) / 72**2

@@ -136,7 +136,7 @@ def test_every_claim_is_checked(claims):
     assert list(claims.CLAIMS) == CLAIMS
 
 
-def test_the_networks_of_x8_cost_the_same(claims):
+def test_the_parameters_and_multiply_adds_of_x8s_networks(claims):
     """The counts were worked out before there was this code; step 10 prints the same."""
     counts = {}
     for build in (claims._inception, claims._plain):
