@@ -142,7 +142,7 @@ for branch in range(4):
     place = Module.apply(leaf, *map(tinyconv.tensor, positive))[0, 8 * branch : 8 * branch + 8, 4, 4]
     seen.append(tinyconv.grad(place.sum(), [leaf])[0].numpy()[0].mean(0))
 fig, axes = plt.subplots(1, 5, figsize=(13, 3), layout="constrained")
-titles = ("1x1", "1x1, then 3x3", "1x1, then 5x5", "pool 3x3, then 1x1", "the module: their sum")
+titles = ("1x1", "1x1, then 3x3", "1x1, then 5x5", "pool 3x3, then 1x1", "the module: all four")
 for axis, picture, title in zip(axes, [*seen, sum(seen)], titles, strict=True):
     axis.imshow(picture**0.3, cmap="Blues")
     axis.set(title=title, xticks=[], yticks=[])

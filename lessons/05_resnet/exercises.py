@@ -187,7 +187,8 @@ def shortcut_a(x, channels, stride):
 
     y (N, channels, ceil(H / stride), ceil(W / stride)) has the rows and columns 0, stride, 2 stride, ... of x (N, C, H,
     W), then channels - C maps of zeros. ``back(dy)`` returns the gradient of x, of x's shape, and may be called more
-    than once. Neither x nor dy is changed; y and each dx are arrays of their own, which share no memory with others.
+    than once. Neither x nor dy is changed; y and each dx have x's dtype, and are arrays of their own, which share no
+    memory with others.
 
     Difficulty 1 of 3, 15 minutes. Hint: y[:, :C] = x[:, :, ::stride, ::stride]. Which pixels of x does y not depend on,
     and which numbers of dy come from no pixel?

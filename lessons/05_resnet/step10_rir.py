@@ -143,4 +143,4 @@ for a, b, bend in (("r", "r'", 0), ("r", "t'", 0), ("t", "r'", 0), ("t", "t'", 0
 scheme.set(title="one layer: arrows at a circle are added, then BN, ReLU", xlim=(-0.2, 1.2), ylim=(-0.25, 1.5))
 scheme.axis("off")
 lesson.save(fig, "rir", alt="two streams and five ways between them; RiR's training loss falls before ResNet-20's")
-lesson.next("exercises.py", why="write these parts yourself; lesson 06_rcnn finds many things in one image")
+lesson.next("exercises.py", why="write these parts yourself")

@@ -34,7 +34,7 @@ def shifted(x, i, j):
 
 
 def conv(x, w):
-    """3x3, stride 1, padding 1, no bias: a BN follows, whose shift would undo it."""
+    """3x3, stride 1, padding 1, no bias: the BN that follows would take it away with the mean."""
 
     def back(dy):
         dw = np.stack([np.einsum("nkhw,nchw->kc", dy, shifted(x, i, j)) for i, j in SHIFTS], -1).reshape(w.shape)

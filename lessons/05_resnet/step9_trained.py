@@ -102,6 +102,7 @@ if __name__ == "__main__":
     if missing():
         for name in missing():
             print(f"not here: {name} ({store.how_to_get(name)})")
+        print("nothing was shown: fetch them, then run this step again")
     else:
         alt = "deviations after BN in the layers of trained ResNets of 20, 56 and 110 layers, in order and sorted"
         lesson.save(draw_responses(lesson), "responses_trained", alt=alt)

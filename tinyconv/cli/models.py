@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser, required: bool = False) -> No
     """Declare --weights, --model, --variant, --config and --classes."""
     parser.add_argument(
         "--weights", metavar="FILE", required=required,
-        help="a checkpoint of tinyconv; or, with --model, another program's (.pth, .safetensors, .npz)",
+        help="a checkpoint of tinyconv, a network of `tinyconv data list`; or, with --model, another program's file "
+        "(.pth, .safetensors, .npz)",
     )  # fmt: skip
     parser.add_argument(
         "--model", metavar="NAME",
@@ -183,7 +184,7 @@ def _check_model(options: argparse.Namespace, config: dict[str, Any]) -> None:
 
     own = config["arguments"]
     if options.model is not None:
-        builder, fixed = models.resolve(options.model)  # resnet50 is resnet with depth 50
+        builder, fixed = models.resolve(choose("model", options.model, models.names()))  # resnet50: resnet, depth 50
         if builder != config["builder"]:
             raise UsageError(f"{options.weights} is of the model {config['builder']}, --model says {options.model}")
         for key, value in fixed.items():

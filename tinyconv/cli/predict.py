@@ -12,6 +12,7 @@ HELP = """say what is on an image, with a trained network
 examples:
   tinyconv predict boot.png --weights tinyconv-output/train/alexnet-fashion/checkpoint.npz
   tinyconv predict a.jpg b.jpg --weights checkpoint.npz --top 1
+  tinyconv predict cat.jpg --weights resnet50             after tinyconv data get resnet50
   tinyconv predict cat.jpg --model vgg --weights vgg16.pth --classes names.txt
   tinyconv predict cat.jpg --model alexnet --weights alexnet.safetensors
 
