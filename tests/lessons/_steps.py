@@ -14,15 +14,26 @@ ROOT = Path(__file__).resolve().parents[2]
 LESSONS = ROOT / "lessons"
 
 
-def run_step(script: Path, folder: Path) -> str:
+def run_step(script: Path, folder: Path, *arguments: str) -> str:
     """Run a script with --smoke in a folder, warnings as errors; return what it printed."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), "--smoke"],
+        [sys.executable, "-W", "error", str(script), "--smoke", *arguments],
         cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def check_step(step: Path, last: str = "exercises.py") -> None:
+    """Check that a step says what it needs, names the one after it (``last`` after the last), and is in the README."""
+    steps, header, source = steps_of(step.parent), read_header(step), step.read_text("utf-8")
+    assert header.title and header.minutes and header.needs
+    later = steps[steps.index(step) + 1 :]
+    assert header.next == (later[0].name if later else last)
+    assert f"]({step.name})" in (step.parent / "README.md").read_text("utf-8")
+    assert 20 <= len(source.splitlines()) <= 150
+    assert source.index("lesson = tinyconv.lesson_step(__name__)") < source.index("lesson.next(")
 
 
 class StepFiles:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import run_step
+from _steps import check_step, run_step
 
 import tinyconv
 from tinyconv import models
-from tinyconv.lesson import read_header, steps_of
+from tinyconv.lesson import steps_of
 
 LESSON = LESSONS / "02_zfnet"
 STEPS = steps_of(LESSON)
@@ -50,13 +50,7 @@ def test_the_assembled_network_starts_as_the_paper_says_and_computes_what_the_li
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)
 def test_a_step_says_what_it_needs_and_names_the_next(step):
-    header, source = read_header(step), step.read_text("utf-8")
-    assert header.title and header.minutes and header.needs
-    later = STEPS[STEPS.index(step) + 1 :]
-    assert header.next == (later[0].name if later else "exercises.py")
-    assert f"]({step.name})" in README
-    assert 20 <= len(source.splitlines()) <= 150
-    assert source.index("lesson = tinyconv.lesson_step(__name__)") < source.index("lesson.next(")
+    check_step(step)
 
 
 @pytest.mark.slow

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import run_step
+from _steps import check_step, run_step
 
 import tinyconv
 from tinyconv import models, views
-from tinyconv.lesson import read_header, steps_of
+from tinyconv.lesson import steps_of
 from tinyconv.nn import Sequential
 
 LESSON = LESSONS / "03_vgg"
@@ -126,13 +126,7 @@ def test_step_eights_convolutions_by_hand(step7, monkeypatch):
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)
 def test_a_step_says_what_it_needs_and_names_the_next(step):
-    header, source = read_header(step), step.read_text("utf-8")
-    assert header.title and header.minutes and header.needs
-    later = STEPS[STEPS.index(step) + 1 :]
-    assert header.next == (later[0].name if later else "exercises.py")
-    assert f"]({step.name})" in (LESSON / "README.md").read_text("utf-8")
-    assert 20 <= len(source.splitlines()) <= 150
-    assert "lesson.next(" in source
+    check_step(step)
 
 
 def test_one_step_trains():

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import ROOT, run_step
+from _steps import check_step, run_step
 
 import tinyconv
 from tinyconv import models, nn, views
-from tinyconv.lesson import read_header, steps_of
+from tinyconv.lesson import steps_of
 from tinyconv.nn import functional as F
 from tinyconv.training_state import TrainState
 
@@ -206,13 +203,7 @@ def test_the_views_of_step_nine_are_the_librarys(step7, step9):
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)
 def test_a_step_says_what_it_needs_and_names_the_next(step):
-    header, source = read_header(step), step.read_text("utf-8")
-    assert header.title and header.minutes and header.needs
-    later = STEPS[STEPS.index(step) + 1 :]
-    assert header.next == (later[0].name if later else "exercises.py")
-    assert f"]({step.name})" in (LESSON / "README.md").read_text("utf-8")
-    assert 20 <= len(source.splitlines()) <= 150
-    assert "lesson.next(" in source
+    check_step(step)
 
 
 def test_one_step_trains():
@@ -252,10 +243,5 @@ def test_a_step_runs_and_prints_what_it_promises(script, tmp_path):
 def test_a_training_that_is_done_can_be_resumed(tmp_path):
     script = LESSON / "step7_train.py"
     assert "mean of the weights of 3 of 3 steps\n" in run_step(script, tmp_path)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
-    again = subprocess.run(
-        [sys.executable, "-W", "error", str(script), "--smoke", "--resume"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert "0 of 3 steps; the others were before --resume, and are lost: no mean, the model as it is" in again.stdout
+    again = run_step(script, tmp_path, "--resume")
+    assert "0 of 3 steps; the others were before --resume, and are lost: no mean, the model as it is" in again
