@@ -125,3 +125,10 @@ def percents(runs: Runs, *keys: str) -> str:
 def numbers(runs: Runs, *keys: str, form: str = ".2f") -> str:
     """Return a number of every run, as "0.41 / 0.38 / 0.40"."""
     return " / ".join(f"{value:{form}}" for value in values(runs, *keys))
+
+
+def errors(runs: Runs, *variants: str) -> str:
+    """Return test errors of variants in every run, their means, and the means of the training errors."""
+    pairs = ", ".join(" / ".join(f"{run[v]['test_error']:.1%}" for v in variants) for run in runs)
+    means = [" / ".join(f"{mean(runs, v, what):.1%}" for v in variants) for what in ("test_error", "train_error")]
+    return f"test error {' / '.join(variants)}: {pairs}; means {means[0]}; training error {means[1]}"

@@ -15,7 +15,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import nn
-from tinyconv.claims import Runs, main, mean
+from tinyconv.claims import Runs, errors, main, mean
 from tinyconv.claims_training import ACTIVATIONS, images, initialise, judge, network, train
 from tinyconv.data import ArrayDataset
 
@@ -165,23 +165,15 @@ def verdict_x4_he(runs: Runs) -> tuple[None, str]:
     return None, verdict_x4(runs)[1]
 
 
-def _errors(runs: Runs, variants: tuple[str, str]) -> tuple[list[float], list[float], str]:
-    """Return the mean test and training errors of two variants, and a text with those of every seed."""
-    test, training = ([mean(runs, v, what) for v in variants] for what in ("test_error", "train_error"))
-    pairs = ", ".join(" / ".join(f"{run[v]['test_error']:.1%}" for v in variants) for run in runs)
-    means = f"means {test[0]:.1%} / {test[1]:.1%}; training error {training[0]:.1%} / {training[1]:.1%}"
-    return test, training, f"test error {variants[0]} / {variants[1]}: {pairs}; {means}"
-
-
 def verdict_x5(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: a network this small is no test of it."""
-    return None, _errors(runs, ("without", "with"))[2]
+    return None, errors(runs, "without", "with")
 
 
 def verdict_x6(runs: Runs) -> tuple[bool, str]:
     """Overlapping windows have a mean test error that is lower by a point, and no lower mean training error."""
-    test, training, text = _errors(runs, ("2x2", "3x3"))
-    return test[1] < test[0] - 0.01 and training[1] >= training[0], text
+    test, training = ([mean(runs, v, what) for v in ("2x2", "3x3")] for what in ("test_error", "train_error"))
+    return test[1] < test[0] - 0.01 and training[1] >= training[0], errors(runs, "2x2", "3x3")
 
 
 CLAIMS: dict[str, tuple[Callable[[int], dict[str, Any]], Callable[[Runs], tuple[bool | None, str]]]] = {

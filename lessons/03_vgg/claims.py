@@ -17,7 +17,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import models, nn, views
-from tinyconv.claims import Claims, Runs, main, mean, values
+from tinyconv.claims import Claims, Runs, errors, main, mean, values
 from tinyconv.claims_training import images, initialise, judge, network, train
 from tinyconv.data import ArrayDataset, Compose, RandomCrop, RandomMirror, RandomResize, Scenes, fashion_mnist, mnist
 from tinyconv.models.stack import gaussian_, he_
@@ -44,13 +44,7 @@ def measure_x7(seed: int, steps: int = 600) -> dict[str, Any]:
 
 def verdict_x7(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: at this size the effect is known to be about as large as its noise."""
-    return None, _errors(runs, "5x5", "3x3 pairs")
-
-
-def _errors(runs: Runs, *variants: str) -> str:
-    pairs = ", ".join(" / ".join(f"{run[v]['test_error']:.1%}" for v in variants) for run in runs)
-    means = [" / ".join(f"{mean(runs, v, what):.1%}" for v in variants) for what in ("test_error", "train_error")]
-    return f"test error {' / '.join(variants)}: {pairs}; means {means[0]}; training error {means[1]}"
+    return None, errors(runs, "5x5", "3x3 pairs")
 
 
 # ------------------------------------------------------------------------------------------------- init and init from A
@@ -203,7 +197,7 @@ def measure_lrn(seed: int, steps: int = 600) -> dict[str, Any]:
 
 def verdict_lrn(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: the paper's difference is a tenth of a point."""
-    return None, _errors(runs, "A", "A-LRN")
+    return None, errors(runs, "A", "A-LRN")
 
 
 # ----------------------------------------------------------------------------------------------- scale jitter and views

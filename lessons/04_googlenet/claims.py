@@ -15,7 +15,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import models, nn, optim, views
-from tinyconv.claims import Claims, Runs, main, mean, numbers, values
+from tinyconv.claims import Claims, Runs, errors, main, mean, numbers, values
 from tinyconv.claims_training import images, initialise, judge, train
 from tinyconv.data import (
     ArrayDataset,
@@ -93,20 +93,14 @@ def measure_x8_longer(seed: int, steps: int = 1800) -> dict[str, Any]:
 
 def verdict_x8(runs: Runs) -> tuple[bool, str]:
     """The mean test error of Inception is lower by more than a point."""
-    return mean(runs, "plain", "test_error") - mean(runs, "Inception", "test_error") > 0.01, _errors(
+    return mean(runs, "plain", "test_error") - mean(runs, "Inception", "test_error") > 0.01, errors(
         runs, "Inception", "plain"
     )
 
 
 def verdict_x8_longer(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: it was added after X8."""
-    return None, _errors(runs, "Inception", "plain")
-
-
-def _errors(runs: Runs, *variants: str) -> str:
-    pairs = ", ".join(" / ".join(f"{run[v]['test_error']:.1%}" for v in variants) for run in runs)
-    means = [" / ".join(f"{mean(runs, v, what):.1%}" for v in variants) for what in ("test_error", "train_error")]
-    return f"test error {' / '.join(variants)}: {pairs}; means {means[0]}; training error {means[1]}"
+    return None, errors(runs, "Inception", "plain")
 
 
 def measure_average(seed: int, steps: int = 600) -> dict[str, Any]:
@@ -128,7 +122,7 @@ def measure_average_longer(seed: int, steps: int = 1800) -> dict[str, Any]:
 def verdict_average(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: the paper's difference is 0.6 points."""
     sizes = " / ".join(f"{runs[0][name]['parameters']:,d}" for name in ("average", "fully connected"))
-    return None, f"{_errors(runs, 'average', 'fully connected')}; parameters {sizes}"
+    return None, f"{errors(runs, 'average', 'fully connected')}; parameters {sizes}"
 
 
 def verdict_average_longer(runs: Runs) -> tuple[None, str]:
@@ -265,7 +259,7 @@ def verdict_heads(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: whether heads help depends on how well a network trains without."""
     counts = [" / ".join(str(s or "never") for s in values(runs, kind, "steps")) for kind in ("heads", "none")]
     aux = ", ".join(f"{mean(runs, 'aux', head):.1%}" for head in ("aux1", "aux2"))
-    text = f"{_errors(runs, 'heads', 'none')}; test error of aux1, aux2 {aux}"
+    text = f"{errors(runs, 'heads', 'none')}; test error of aux1, aux2 {aux}"
     return None, f"steps to a training loss of 1: with heads {counts[0]}, without {counts[1]}; {text}"
 
 

@@ -125,8 +125,9 @@ def _with_own_forward(torch: Any, module: Any) -> Any:
         if isinstance(value, types.FunctionType) and not name.startswith("__")
     }
     made = type(type(module).__name__, (torch.nn.Module,), methods)()
+    inherited = vars(nn.Module()).keys() | _INTERNAL
     for name, value in vars(module).items():
-        if name not in vars(nn.Module()) and name not in _INTERNAL:  # what the module's own __init__ has set
+        if name not in inherited:  # what the module's own __init__ has set
             setattr(made, name, value)
     for name, parameter in module._parameters.items():
         made.register_parameter(name, None if parameter is None else torch.nn.Parameter(_copy(torch, parameter)))
