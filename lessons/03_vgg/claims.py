@@ -20,9 +20,9 @@ from tinyconv import models, nn, views
 from tinyconv.claims import Claims, Runs, errors, main, mean, values
 from tinyconv.claims_training import images, initialise, judge, network, train
 from tinyconv.data import ArrayDataset, Compose, RandomCrop, RandomMirror, RandomResize, Scenes, fashion_mnist, mnist
+from tinyconv.localisation import EuclideanLoss, box_network, localisation_error, predict_boxes
 from tinyconv.models.stack import gaussian_, he_
 from tinyconv.random import generator
-from tinyconv.vision import EuclideanLoss, box_network, localisation_error, predict_boxes
 
 # ----------------------------------------------------------------------------------------- X7: two 3x3 against one 5x5
 

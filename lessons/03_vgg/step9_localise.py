@@ -18,8 +18,9 @@ import tinyconv
 from tinyconv import nn, optim, views
 from tinyconv.data import DataLoader, Scenes
 from tinyconv.lesson import Lesson
-from tinyconv.vision import EuclideanLoss, box_network, dense_boxes, localisation_error, merge_boxes, paired_iou
-from tinyconv.vision import predict_boxes as predict
+from tinyconv.localisation import EuclideanLoss, box_network, dense_boxes, localisation_error, merge_boxes
+from tinyconv.localisation import predict_boxes as predict
+from tinyconv.vision import paired_iou
 
 lesson = tinyconv.lesson_step(__name__)
 EPOCHS = 6

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import vision
+from tinyconv import localisation, vision
 
 # By path: every lesson has a file of this name.
 _spec = importlib.util.spec_from_file_location("lesson_03_exercises", Path(__file__).with_name("exercises.py"))
@@ -109,7 +109,7 @@ def test_3_9_is_what_the_library_trains_with(classes):
     labels, corners = rng.integers(0, classes, 6), random_boxes(rng, 6, 20) / 40
     prediction = rng.standard_normal((6, 4 * classes))
     outputs = tinyconv.Tensor(prediction, requires_grad=True)
-    wanted = vision.EuclideanLoss(1)(outputs, tinyconv.Tensor(np.column_stack([labels, corners])))
+    wanted = localisation.EuclideanLoss(1)(outputs, tinyconv.Tensor(np.column_stack([labels, corners])))
     wanted.backward()
     given = None if classes == 1 else labels
     loss, gradient = exercises.box_loss(prediction, vision.to_centre(corners), given)
@@ -176,7 +176,7 @@ def test_3_10_merges_as_the_library_does():
     boxes = np.concatenate([np.array([centre, centre, centre + 12, centre + 15]) + rng.standard_normal((7, 4)) * 2
                             for centre in (0, 8, 40)])  # fmt: skip
     scores = rng.random(len(boxes))
-    wanted, totals = vision.merge_boxes(boxes, scores, 0.4)
+    wanted, totals = localisation.merge_boxes(boxes, scores, 0.4)
     assert 3 <= len(wanted) < len(boxes) / 2
     found = exercises.merge_boxes(boxes, scores, 0.4)
     np.testing.assert_allclose(found[0], wanted, rtol=1e-9, atol=1e-9)

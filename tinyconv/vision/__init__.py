@@ -1,16 +1,8 @@
-"""What locating objects needs beyond layers: boxes, and their regression. See :mod:`tinyconv.vision.localisation`."""
+"""What detecting objects needs beyond layers, on NumPy arrays: boxes, and what is found and true of an image."""
 
 from tinyconv.vision.boxes import box_area, box_iou, clip_boxes, paired_iou, to_centre, to_corners
-from tinyconv.vision.localisation import (
-    EuclideanLoss,
-    box_network,
-    dense_boxes,
-    localisation_error,
-    merge_boxes,
-    predict_boxes,
-)
+from tinyconv.vision.detections import Detections, Truth, truth
 
 __all__ = [
-    "EuclideanLoss", "box_area", "box_iou", "box_network", "clip_boxes", "dense_boxes", "localisation_error",
-    "merge_boxes", "paired_iou", "predict_boxes", "to_centre", "to_corners",
+    "Detections", "Truth", "box_area", "box_iou", "clip_boxes", "paired_iou", "to_centre", "to_corners", "truth",
 ]  # fmt: skip

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 import tinyconv
 from tinyconv import nn, optim
 from tinyconv.data import DataLoader, Scenes
-from tinyconv.models import fully_convolutional, vgg
-from tinyconv.vision import (
+from tinyconv.localisation import (
     EuclideanLoss,
-    box_iou,
     box_network,
+    decode,
     dense_boxes,
+    encode,
     localisation_error,
     merge_boxes,
-    paired_iou,
     predict_boxes,
 )
-from tinyconv.vision.localisation import decode, encode
+from tinyconv.models import fully_convolutional, vgg
+from tinyconv.vision import box_iou, paired_iou
 
 
 @pytest.fixture(scope="module")
