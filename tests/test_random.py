@@ -135,6 +135,19 @@ def test_a_training_step_leaves_what_was_before():
     assert [*found, tc.randn(2).tolist()] == wanted
 
 
+def test_a_samples_own_generator_depends_on_no_batch():
+    def draws(samples, step=3):
+        with random.training_step(step, samples):
+            return [[g.random() for g in random.sample_generators("rois", len(samples))] for _ in range(2)]
+
+    first, second = draws([4, 7, 9])
+    assert len({*first, *second}) == 6  # of each sample, and of each call
+    assert draws([9, 4]) == [[first[2], first[0]], [second[2], second[0]]]
+    assert draws([4, 7, 9], step=4)[0][0] != first[0]
+    tc.manual_seed(1)
+    assert draws([4, 7, 9])[0][0] != first[0]
+
+
 def test_dropout_outside_a_training_step():
     tc.manual_seed(0)
     first = F.dropout(tc.ones(4, 64)).tolist()

@@ -99,6 +99,18 @@ def dropout_key(batch: int) -> tuple[int, int, np.ndarray]:
     return int.from_bytes(mixed, "little"), call, samples
 
 
+def sample_generators(stream: str, batch: int) -> list[np.random.Generator]:
+    """Return a generator for each sample of a batch: as dropout, a function of step, draw and global sample index.
+
+    For random choices inside a loss, such as which boxes of an image are learnt from.
+    """
+    step, call = _next()
+    samples = _thread.samples
+    if samples is None or len(samples) != batch:
+        samples = _numbers(batch)
+    return [generator(initial_seed(), f"{stream}/{call}", step, int(sample)) for sample in samples]
+
+
 @functools.lru_cache(maxsize=8)
 def _numbers(batch: int) -> np.ndarray:
     """Return 0, 1, ... as one and the same array, which a GPU then gets once."""

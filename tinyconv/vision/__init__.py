@@ -1,8 +1,18 @@
 """What detecting objects needs beyond layers, on NumPy arrays: boxes, and what is found and true of an image."""
 
-from tinyconv.vision.boxes import box_area, box_iou, clip_boxes, paired_iou, to_centre, to_corners
+from tinyconv.vision.boxes import (
+    box_area,
+    box_iou,
+    clip_boxes,
+    decode_boxes,
+    encode_boxes,
+    paired_iou,
+    to_centre,
+    to_corners,
+)
 from tinyconv.vision.detections import Detections, Truth, truth
 
 __all__ = [
-    "Detections", "Truth", "box_area", "box_iou", "clip_boxes", "paired_iou", "to_centre", "to_corners", "truth",
+    "Detections", "Truth", "box_area", "box_iou", "clip_boxes", "decode_boxes", "encode_boxes", "paired_iou",
+    "to_centre", "to_corners", "truth",
 ]  # fmt: skip

@@ -88,3 +88,62 @@ def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     limits = np.array([width, height, width, height], check_boxes("clip_boxes", boxes).dtype)
     return np.clip(check_boxes("clip_boxes", boxes), 0, limits)
+
+
+# A predicted size is at most this many times the proposal's: exp of a wild output must not overflow.
+_LARGEST = float(np.log(1000 / 16))
+
+
+def encode_boxes(proposals: np.ndarray, truth: np.ndarray, offset: float = 0) -> np.ndarray:
+    """Return what a box regressor learns: where the true boxes lie, seen from the proposals.
+
+    With centre and size of a proposal P and its true box G (Girshick et al. 2014, appendix C, eqs. 6-9)::
+
+        tx = (Gx - Px) / Pw    ty = (Gy - Py) / Ph    tw = ln(Gw / Pw)    th = ln(Gh / Ph)
+
+    Parameters
+    ----------
+    proposals, truth : array, (..., 4)
+        Corner boxes in pixels that belong together; broadcast against each other.
+    offset : {0, 1}
+        1: corners are pixels that belong to the box, so its width is x2 - x1 + 1, as in the authors' programs.
+
+    Returns
+    -------
+    array, (..., 4)
+
+    Raises
+    ------
+    ValueError
+        A box has no area: its position would be divided by 0.
+    """
+    own, other = _centred("encode_boxes", proposals, offset), _centred("encode_boxes", truth, offset)
+    for name, boxes in (("proposals", own), ("truth", other)):
+        if not (boxes[..., 2:] > 0).all():  # NaN too
+            raise ValueError(f"encode_boxes: {name} must have positive width and height, got a box without area")
+    shift = (other[..., :2] - own[..., :2]) / own[..., 2:]
+    return np.concatenate([shift, np.log(other[..., 2:] / own[..., 2:])], axis=-1)
+
+
+def decode_boxes(proposals: np.ndarray, deltas: np.ndarray, offset: float = 0) -> np.ndarray:
+    """Return the corner boxes that lie where ``deltas`` say, seen from the proposals; the inverse of encode_boxes.
+
+    A box grows at most 62.5 times in width and height, whatever the deltas. (The authors' program adds the width
+    to x2 without the -1 that its own encoding needs, so that zero deltas return x2 + 1; not so here.)
+
+    Parameters
+    ----------
+    proposals, deltas : array, (..., 4)
+        Broadcast against each other.
+    """
+    own, deltas = _centred("decode_boxes", proposals, offset), check_boxes("decode_boxes", deltas)
+    centre = own[..., :2] + deltas[..., :2] * own[..., 2:]
+    half = own[..., 2:] * np.exp(np.minimum(deltas[..., 2:], _LARGEST)) / 2
+    return np.concatenate([centre - half, centre + half - offset], axis=-1)
+
+
+def _centred(who: str, boxes: np.ndarray, offset: float) -> np.ndarray:
+    """Return centre and size; with ``offset`` 1 the far edge of a box lies one beyond its last pixel."""
+    boxes = check_boxes(who, boxes)
+    low, size = boxes[..., :2], boxes[..., 2:] - boxes[..., :2] + offset
+    return np.concatenate([low + size / 2, size], axis=-1)
