@@ -24,6 +24,7 @@ from tinyconv.data import (
     Transform,
     from_description,
 )
+from tinyconv.data.geometric import ResizeWithin
 from tinyconv.data.transforms import KINDS
 from tinyconv.random import generator
 
@@ -36,6 +37,7 @@ def image(rng):
 EVERY = [
     Resize(8),
     Resize((7, 9), "nearest"),
+    ResizeWithin(6, 8),
     RandomResize(6, 9),
     CenterCrop((5, 4)),
     RandomCrop(6, padding=2),
@@ -87,6 +89,28 @@ def test_resize_keeps_proportion():
         ((1, 8, 8), 5, (5, 5)),
     ):
         assert Resize(side)(np.zeros(shape, np.float32)).shape[1:] == want
+
+
+@pytest.mark.parametrize(
+    "size, wanted",
+    [
+        ((375, 500), (600, 800)),  # of PASCAL VOC
+        ((500, 375), (800, 600)),
+        ((600, 600), (600, 600)),
+        ((300, 500), (600, 1000)),  # both limits are met
+        ((300, 600), (500, 1000)),  # 600 x 1200 would be too long
+        ((1200, 900), (800, 600)),
+        ((3, 3000), (1, 1000)),
+        ((1, 3000), (1, 1000)),  # never less than a pixel
+    ],
+)
+def test_resize_within_the_limits_of_detectors(size, wanted):
+    assert ResizeWithin()(np.zeros((1, *size), np.float32)).shape[1:] == wanted
+
+
+def test_resize_within_other_limits(image):
+    assert ResizeWithin(20, 40)(image).shape == (3, 20, 28)
+    assert ResizeWithin(20, 21)(image).shape == (3, 15, 21)
 
 
 def test_random_resize_reaches_both_ends():
@@ -270,6 +294,9 @@ def test_fits_name_what_is_wrong(rng):
         (lambda im: RandomCrop(3, -1), ValueError, "RandomCrop: padding must be at least 0, got -1"),
         (lambda im: CenterCrop(2.5), TypeError, "CenterCrop: size must be an int or a pair"),
         (lambda im: RandomMirror(1.5), ValueError, r"p must lie in \[0, 1\], got 1.5"),
+        (lambda im: ResizeWithin(9, 3), ValueError, "ResizeWithin: wanted 1 <= short <= longest, got 9 and 3"),
+        (lambda im: ResizeWithin(0, 3), ValueError, "wanted 1 <= short <= longest, got 0 and 3"),
+        (lambda im: ResizeWithin(6.5, 8), TypeError, "ResizeWithin: short must be an int, got 6.5"),
         (lambda im: RandomResize(9, 3), ValueError, "wanted 1 <= low <= high, got 9 and 3"),
         (lambda im: RandomResizedCrop(3, scale=(0.5, 2)), ValueError, "scale must be 0 < low <= high <= 1.0"),
         (lambda im: Normalize(0, 0), ValueError, "Normalize: std must be positive"),

@@ -44,6 +44,38 @@ class Resize(Transform):
 
 
 @dataclass(frozen=True, eq=False)
+class ResizeWithin(Transform):
+    """Give the shorter side a length unless the longer one would exceed a limit: detectors' (Girshick 2015, sec. 5.2).
+
+    The proportion is kept, each side rounded to whole pixels.
+
+    Parameters
+    ----------
+    short : int
+        New length of the shorter side, in pixels.
+    longest : int
+        If the longer side would be longer than this, it is made just this long instead.
+    """
+
+    short: int = 600
+    longest: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("short", "longest"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+                raise TypeError(f"ResizeWithin: {name} must be an int, got {value!r}")
+        if not 1 <= self.short <= self.longest:
+            raise ValueError(f"ResizeWithin: wanted 1 <= short <= longest, got {self.short} and {self.longest}")
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        check_image("ResizeWithin", image)
+        height, width = image.shape[1:]
+        scale = min(self.short / min(height, width), self.longest / max(height, width))
+        return resize_image(image, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+@dataclass(frozen=True, eq=False)
 class RandomResize(Transform):
     """Give the shorter side a random length: VGG's scale jittering, S in 256..512 (Simonyan 2014, sec. 3.1).
 

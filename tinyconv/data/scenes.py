@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyconv import errors
 from tinyconv.data.dataset import ArrayDataset, ImageTransform, check_index
+from tinyconv.data.detection import SceneDetection
 from tinyconv.data.scene_parts import (
     BACKGROUNDS,
     ITEMS,
@@ -252,6 +253,10 @@ class Scenes:
         The transform must leave every pixel in its place: the boxes stay.
         """
         return BoxDataset(*self.arrays(), transform, self.classes)
+
+    def detection(self) -> SceneDetection:
+        """Return the scenes as a source for :class:`~tinyconv.data.detection.DetectionDataset`, drawn once and kept."""
+        return SceneDetection(self)
 
     # ---------------------------------------------------------------------------------------------------------- drawing
     def _draws(self, part: int, i: int) -> np.random.Generator:

@@ -21,13 +21,15 @@ from tinyconv.data.geometric import (
     RandomResize,
     RandomResizedCrop,
     Resize,
+    ResizeWithin,
     TenCrop,
 )
 from tinyconv.data.transform import Transform, decode
 
 __all__ = [
     "CenterCrop", "Compose", "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize",
-    "RandomResizedCrop", "Resize", "SubtractMean", "TenCrop", "ToFloat", "Transform", "from_description",
+    "RandomResizedCrop", "Resize", "ResizeWithin", "SubtractMean", "TenCrop", "ToFloat", "Transform",
+    "from_description",
 ]  # fmt: skip
 
 
@@ -74,7 +76,7 @@ KINDS: dict[str, type[Transform]] = {
     kind.__name__: kind
     for kind in (
         CenterCrop, Compose, Normalize, PCAColor, Pad, RandomCrop, RandomMirror, RandomResize, RandomResizedCrop,
-        Resize, SubtractMean, TenCrop, ToFloat,
+        Resize, ResizeWithin, SubtractMean, TenCrop, ToFloat,
     )
 }  # fmt: skip
 
