@@ -1,6 +1,6 @@
 """Modules: parameters, layers and containers, with PyTorch's names. Each layer is one line around a function."""
 
-from tinyconv.nn import functional, init
+from tinyconv.nn import functional, init, utils
 from tinyconv.nn.activation import (
     Dropout,
     Flatten,

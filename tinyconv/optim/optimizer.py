@@ -27,6 +27,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self._pre_hooks: dict[int, Callable[..., Any]] = {}
         self._post_hooks: dict[int, Callable[..., Any]] = {}
         name = type(self).__name__
         if isinstance(params, Tensor):
@@ -94,6 +95,8 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        for hook in list(self._pre_hooks.values()):
+            hook(self, (closure,), {})
         with no_grad():
             for group in self.param_groups:
                 self._check(group)
@@ -103,6 +106,14 @@ class Optimizer:
         for hook in list(self._post_hooks.values()):
             hook(self, (closure,), {})
         return loss
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call ``hook(optimizer, args, kwargs)`` in every step, when gradients are there and before weights change.
+
+        For rules about gradients: ``lambda *_: nn.utils.clip_grad_norm_(parameters, 10)``. As the other hooks no part
+        of the state.
+        """
+        return Handle(self._pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call ``hook(optimizer, args, kwargs)`` at the end of every step; args is (closure,), kwargs empty.
