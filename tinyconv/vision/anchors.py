@@ -181,7 +181,7 @@ def label_anchors(
         raise ValueError(f"label_anchors: wanted 0 <= negative <= positive <= 1, got {negative} and {positive}")
     height, width = size
     low, high = anchors[:, :2], anchors[:, 2:]
-    inside: np.ndarray = ((low >= -border) & (high <= np.array([width, height]) + border)).all(1)
+    inside = np.all((low >= -border) & (high <= np.array([width, height]) + border), axis=1)
     labels = np.where(inside, 0, -1).astype(np.int8)
     if not len(truth_boxes) or not len(anchors):
         return labels, np.full(len(anchors), -1, np.int64)
