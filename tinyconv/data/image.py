@@ -8,6 +8,7 @@ import numpy as np
 
 MODES = {"RGB": 3, "L": 1}
 METHODS = ("nearest", "bilinear", "bicubic")
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and the turns by a quarter
 
 
 def to_float(image: np.ndarray, maximum: float = 255.0) -> np.ndarray:
@@ -66,6 +67,24 @@ def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
         ) from error
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return to_float(np.ascontiguousarray(planes))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return the (height, width) of the image that :func:`read_image` gives, from the head of the file; same errors."""
+    from PIL import Image
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"image_size: there is no file {path}")
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            sideways = picture.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"image_size: cannot read the image {path} ({error}); replace the file or remove it"
+        ) from error
+    return (width, height) if sideways else (height, width)
 
 
 def _deep_image(pixels: np.ndarray, channels: int) -> np.ndarray:

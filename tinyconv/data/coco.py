@@ -1,0 +1,160 @@
+"""Detection data in the format of COCO: one JSON file for all images. See :class:`CocoDetection`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv.data.annotated import AnnotatedImages, check_size, fitted
+from tinyconv.vision.detections import Truth, truth
+
+_PARTS = ("images", "annotations", "categories")
+
+
+class CocoDetection(AnnotatedImages):
+    """Images with objects as COCO stores them (Lin et al. 2014), or another set in its format.
+
+    Boxes x y width height become x1 = x, y1 = y, x2 = x + width, y2 = y + height. A box may reach over the border by a
+    pixel, and is cut there. One of no width or height is left out: COCO's own files have two. A crowd (``iscrowd``),
+    one box around many objects, is marked as difficult.
+
+    Parameters
+    ----------
+    images : str or Path
+        The folder of the images.
+    annotations : str or Path
+        The JSON file: an object with ``images`` (id, file_name), ``annotations`` (image_id, category_id, bbox) and
+        ``categories`` (id, name).
+
+    Attributes
+    ----------
+    classes : list of str
+        Names of the categories, in the order of their ids, which may have gaps.
+    ids : list
+        Of image i, in the order of the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or the file is missing.
+    ValueError
+        The file is no JSON, lacks a part, or names an image or a category that it does not list. Errors of one image
+        are raised when it is read; ``check()`` looks for them in all.
+
+    Examples
+    --------
+    >>> data = CocoDetection("val2017", "annotations/instances_val2017.json")  # doctest: +SKIP
+    >>> image, found = data.read(0)  # doctest: +SKIP
+    """
+
+    def __init__(self, images: str | Path, annotations: str | Path) -> None:
+        self.folder, self.file = Path(images), Path(annotations)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"CocoDetection: there is no folder {self.folder}")
+        parts, who = _read(self.file), f"CocoDetection: {self.file}"
+        categories = _by_id(who, "category", parts["categories"])
+        order = sorted(categories)
+        self.classes = [str(_get(f"{who}: category {k}", categories[k], "name")) for k in order]
+        labels = {k: label for label, k in enumerate(order)}
+        listed = _by_id(who, "image", parts["images"])
+        self.ids = list(listed)
+        self._images = [_image(f"{who}: image {k}", listed[k]) for k in self.ids]
+        place = {k: i for i, k in enumerate(self.ids)}
+        self._objects: list[list[tuple[int, bool, list[float], Any]]] = [[] for _ in self.ids]
+        for number, item in enumerate(parts["annotations"]):
+            name = item.get("id", f"at place {number}") if isinstance(item, dict) else f"at place {number}"
+            at = f"{who}: annotation {name}"
+            i = _listed(at, "image", _get(at, item, "image_id"), place)
+            label = _listed(at, "category", _get(at, item, "category_id"), labels)
+            box = _box(at, _get(at, item, "bbox"))
+            self._objects[i].append((label, bool(item.get("iscrowd", 0)), box, name))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def path(self, i: int) -> Path:
+        """Return the file of image i."""
+        path = self.folder / self._images[i][0]
+        if not path.is_file():
+            raise FileNotFoundError(f"CocoDetection: there is no image {path}, which {self.file} lists")
+        return path
+
+    def objects(self, i: int, size: tuple[int, int]) -> Truth:
+        """Return what is annotated in image i, which has ``size`` (height, width) pixels."""
+        name, stated = self._images[i]
+        where = f"CocoDetection: {self.file}: image {name}"
+        check_size(where, stated, size)
+        found = self._objects[i]
+        boxes = np.array([box for _, _, box, _ in found], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        boxes = boxes.astype(np.float32)
+        kept = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
+        labels, crowds = np.array([k for k, *_ in found], np.int64), np.array([c for _, c, *_ in found], bool)
+        shown = [f"annotation {k} (x y width height {' '.join(f'{c:g}' for c in box)})" for _, _, box, k in found]
+        inside = fitted(where, boxes[kept], size, [text for text, keep in zip(shown, kept.tolist(), strict=True) if keep])
+        return truth(inside, labels[kept], crowds[kept])
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    """Return the three lists of the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"CocoDetection: there is no file {path}")
+    try:
+        whole = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"CocoDetection: {path} is no JSON ({problem}); fetch it again") from None
+    missing = [name for name in _PARTS if not isinstance(whole, dict) or not isinstance(whole.get(name), list)]
+    if missing:
+        raise ValueError(
+            f"CocoDetection: {path} must be an object with the lists {', '.join(_PARTS)}, it lacks "
+            f"{', '.join(missing)}; give a file of instances"
+        )
+    return whole
+
+
+def _by_id(who: str, what: str, records: list[Any]) -> dict[Any, dict[str, Any]]:
+    """Return the records by their ids, which must differ and be of one kind."""
+    found: dict[Any, dict[str, Any]] = {}
+    for number, record in enumerate(records):
+        key = _get(f"{who}: {what} at place {number}", record, "id")
+        if not isinstance(key, (int, str)) or key in found:
+            raise ValueError(f"{who}: the id of each {what} must be a number of its own, got {key!r} at place {number}")
+        found[key] = record
+    if not found or len({isinstance(key, str) for key in found}) > 1:
+        raise ValueError(f"{who}: wanted at least one {what}, with ids of one kind, got {len(found)}")
+    return found
+
+
+def _get(where: str, record: Any, key: str) -> Any:
+    if not isinstance(record, dict) or key not in record:
+        raise ValueError(f"{where} must have {key!r}, got {list(record) if isinstance(record, dict) else record!r}")
+    return record[key]
+
+
+def _listed(where: str, what: str, key: Any, table: dict[Any, int]) -> int:
+    """Return the place of an image or a category."""
+    if not isinstance(key, (int, str)) or key not in table:
+        raise ValueError(f"{where} is of the {what} {key!r}, which the file does not list")
+    return table[key]
+
+
+def _image(where: str, record: dict[str, Any]) -> tuple[str, tuple[float, float]]:
+    """Return the name of the file, below the folder of images, and the (height, width) stated, 0 if none is."""
+    name = _get(where, record, "file_name")
+    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"{where}: file_name must be a path below the folder of images, got {name!r}")
+    height, width = (record.get(side) or 0 for side in ("height", "width"))
+    if not all(isinstance(side, (int, float)) for side in (height, width)):
+        raise ValueError(f"{where}: height and width must be numbers, got {height!r} and {width!r}")
+    return name, (height, width)
+
+
+def _box(where: str, box: Any) -> list[float]:
+    """Return x, y, width, height; ValueError unless they are finite numbers, the last two at least 0."""
+    numbers = isinstance(box, list) and len(box) == 4 and all(type(c) in (int, float) for c in box)
+    if not numbers or not np.isfinite(box).all() or min(box[2:]) < 0:
+        raise ValueError(f"{where}: bbox must be x y width height, the last two at least 0, got {box!r}")
+    return box
