@@ -94,7 +94,7 @@ class CocoDetection(AnnotatedImages):
         kept = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
         labels, crowds = np.array([k for k, *_ in found], np.int64), np.array([c for _, c, *_ in found], bool)
         shown = [f"annotation {k} (x y width height {' '.join(f'{c:g}' for c in box)})" for _, _, box, k in found]
-        inside = fitted(where, boxes[kept], size, [text for text, keep in zip(shown, kept.tolist(), strict=True) if keep])
+        inside = fitted(where, boxes[kept], size, [shown[k] for k in np.flatnonzero(kept)])
         return truth(inside, labels[kept], crowds[kept])
 
 
