@@ -235,3 +235,47 @@ def _judge(
         used.add((image, hit))
         kept.append(scores[place])
     return np.array(flags, bool), np.array(kept, np.float64)
+
+
+def recall_and_mabo(
+    proposals: Sequence[np.ndarray], truths: Sequence[np.ndarray], threshold: float = 0.5, top: int | None = None
+) -> tuple[float, float]:
+    """Return how well proposals cover objects: the recall, and the mean of each object's best overlap.
+
+    Parameters
+    ----------
+    proposals : sequence of N arrays, (P, 4)
+        Those of image i at place i, best first.
+    truths : sequence of N arrays, (G, 4)
+        Boxes of the objects.
+    threshold : float
+        An object is found if its IoU with some proposal is at least this.
+    top : int, optional
+        Look at the first so many proposals of each image only.
+
+    Returns
+    -------
+    recall, mabo : float
+        In [0, 1], over the objects of all images together; NaN if there is none.
+
+    References
+    ----------
+    Uijlings et al. 2013, sec. 5: MABO. There the mean is first taken within each class, then over classes.
+
+    Examples
+    --------
+    >>> recall_and_mabo([np.array([[0, 0, 10, 8]])], [np.array([[0, 0, 10, 10], [20, 20, 30, 30]])])
+    (0.5, 0.4)
+    """
+    if len(proposals) != len(truths):
+        raise ValueError(
+            f"recall_and_mabo: wanted proposals and objects of the same images, got {len(proposals)}, {len(truths)}"
+        )
+    best = [np.zeros(0)]
+    for boxes, objects in zip(proposals, truths, strict=True):
+        if len(objects):
+            best.append(box_iou(boxes[:top], objects).max(0, initial=0) if len(boxes) else np.zeros(len(objects)))
+    overlaps = np.concatenate(best)
+    if not len(overlaps):
+        return float("nan"), float("nan")
+    return float((overlaps >= threshold).mean()), float(overlaps.mean())
