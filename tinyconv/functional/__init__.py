@@ -77,6 +77,7 @@ from tinyconv.functional.reduce import (
     take_along_dim,
     var,
 )
+from tinyconv.functional.roi import roi_align, roi_pool
 from tinyconv.functional.sampler import interpolate
 from tinyconv.functional.shape import (
     cat,

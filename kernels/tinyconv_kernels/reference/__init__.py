@@ -1,5 +1,8 @@
 """The definition of every kernel in plain loops or NumPy: slow, obvious, read first."""
 
-from . import conv, elementwise, index, matmul, norm, optim, pool, random, reduce, resize, softmax
+from . import conv, elementwise, index, matmul, nms, norm, optim, pool, random, reduce, resize, roi, softmax
 
-__all__ = ["conv", "elementwise", "index", "matmul", "norm", "optim", "pool", "random", "reduce", "resize", "softmax"]
+__all__ = [
+    "conv", "elementwise", "index", "matmul", "nms", "norm", "optim", "pool", "random", "reduce", "resize", "roi",
+    "softmax",
+]  # fmt: skip
