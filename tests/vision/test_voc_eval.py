@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyconv.vision import Detections, Truth, truth
-from tinyconv.vision.voc_eval import average_precision, evaluate_detections, precision_recall
+from tinyconv.vision.voc_eval import average_precision, evaluate_detections, precision_recall, recall_and_mabo
 
 BOX = [0.0, 0, 10, 10]
 FAR = [50.0, 50, 60, 60]
@@ -159,6 +159,25 @@ def test_table() -> None:
         "one          0           0       nan        nan",
         "mean         1           2     1.000      1.000",
     ]
+
+
+def test_recall_and_mean_best_overlap() -> None:
+    objects = [np.array([BOX, FAR]), np.zeros((0, 4)), np.array([BOX])]
+    # Best overlaps: .8 (the second proposal; the first has .5), 0, and .5.
+    proposals = [
+        np.array([[0, 0, 10, 5.0], [0, 0, 10, 8], [80, 80, 90, 90]]),
+        np.array([BOX]),
+        np.array([[0, 0, 5, 10]]),
+    ]
+    recall, mabo = recall_and_mabo(proposals, objects)
+    assert recall == pytest.approx(2 / 3) and mabo == pytest.approx(1.3 / 3)  # IoU .5 itself counts
+    assert recall_and_mabo(proposals, objects, threshold=0.6)[0] == pytest.approx(1 / 3)
+    assert recall_and_mabo(proposals, objects, top=1) == pytest.approx((2 / 3, 1 / 3))
+    assert recall_and_mabo([np.zeros((0, 4))] * 3, objects) == (0, 0)
+    assert recall_and_mabo(proposals, objects, top=0) == (0, 0)
+    assert np.isnan(recall_and_mabo(proposals[:1], objects[1:2])).all()
+    with pytest.raises(ValueError, match="recall_and_mabo: wanted proposals and objects of the same images, got 1, 3"):
+        recall_and_mabo(proposals[:1], objects)
 
 
 def test_errors() -> None:
