@@ -139,7 +139,7 @@ def test_scenes_as_a_source():
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ({"transform": CenterCrop(8)}, ValueError, "transform must leave every pixel .* got CenterCrop"),
+        ({"transform": CenterCrop(8)}, ValueError, "the transform must leave every pixel .* got CenterCrop"),
         ({"transform": Compose([Resize(9), Compose([RandomMirror()])])}, ValueError, "got RandomMirror.*mirror=True"),
         ({"transform": Pad(2)}, ValueError, "got Pad"),
         ({"transform": 3}, TypeError, "transform must be callable"),

@@ -121,12 +121,7 @@ class DetectionDataset(ImageDataset):
         most_proposals: int | None = None,
     ) -> None:
         super().__init__(transform, source.classes)
-        moving = [part for part in _parts(transform) if isinstance(part, _CROPS)]
-        if moving:
-            raise ValueError(
-                f"DetectionDataset: transform must leave every pixel in the image and on its side, as Resize does, got "
-                f"{type(moving[0]).__name__}; the boxes would not follow (to mirror, say mirror=True)"
-            )
+        check_transform("DetectionDataset", transform)
         if proposals is not None and len(proposals) != len(source):
             raise ValueError(
                 f"DetectionDataset: proposals must be {len(source)} arrays (P, 4), one per image, got {len(proposals)}"
@@ -168,6 +163,16 @@ class DetectionDataset(ImageDataset):
 
     def _proposals_of(self, i: int) -> np.ndarray:
         return np.empty((0, 4)) if self._proposals is None else self._proposals[i]
+
+
+def check_transform(who: str, transform: Any) -> None:
+    """Raise ValueError if a transform is known to move pixels otherwise than by resizing the whole image."""
+    moving = [part for part in _parts(transform) if isinstance(part, _CROPS)]
+    if moving:
+        raise ValueError(
+            f"{who}: the transform must leave every pixel in the image and on its side, as Resize does, got "
+            f"{type(moving[0]).__name__}; boxes would not follow (to mirror, say mirror=True to the dataset)"
+        )
 
 
 def mirrored(boxes: np.ndarray, width: int) -> np.ndarray:

@@ -1,0 +1,133 @@
+"""``tinyconv detect``: which objects a trained detector finds in a picture, and where."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv.cli.names import UsageError
+
+HELP = """find objects in pictures, with a trained detector
+
+examples:
+  tinyconv detect street.jpg --weights tinyconv-output/train/faster_rcnn-voc/checkpoint.npz
+  tinyconv detect a.png b.png --weights checkpoint.npz --least 0.8 --out found
+
+Of each object it prints the class, the score, and the box: left, top, right and bottom edge in pixels of the picture.
+The picture with the boxes is written to --out. It is prepared as the training images were: a checkpoint of tinyconv
+holds the transform and the names of the classes. tinyconv train faster_rcnn --data scenes makes one."""
+_LEAST, _LEAST_SVM = 0.5, 0.0  # a probability; the distance from an SVM's border
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.add_argument("files", metavar="IMAGE", nargs="+", help="a picture (PNG, JPEG, ...)")
+    parser.add_argument("--weights", metavar="FILE", required=True, help="a checkpoint of rcnn, fast_rcnn, faster_rcnn")
+    parser.add_argument(
+        "--least", type=float, metavar="SCORE",
+        help=f"lowest score that is shown ({_LEAST}, a probability; of rcnn {_LEAST_SVM:g}, an SVM's score)",
+    )  # fmt: skip
+    parser.add_argument("--top", type=int, default=100, metavar="N", help="how many objects of a class at most (100)")
+    parser.add_argument("--out", metavar="DIR", help="where the pictures go (./tinyconv-output/detect)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is found in every picture, and draw it."""
+    from tinyconv import data
+    from tinyconv.detection.draw import draw_detections
+    from tinyconv.files import atomic_write, writable_folder
+    from tinyconv.lesson import OUTPUT
+
+    if options.top < 1:
+        raise UsageError(f"--top must be at least 1, got {options.top}")
+    if options.least is not None and not np.isfinite(options.least):
+        raise UsageError(f"--least must be a number, got {options.least}")
+    for file in options.files:
+        if not Path(file).is_file():
+            raise FileNotFoundError(f"detect: there is no file {file}")
+    folder = Path(options.out or Path(OUTPUT) / "detect")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out must name a folder, got the file {folder}")
+    model, transform, classes = open_detector(Path(options.weights))
+    usual = _LEAST_SVM if model.config["builder"] == "rcnn" else _LEAST
+    least = usual if options.least is None else options.least
+    mode = "L" if model.input_shape[0] == 1 else "RGB"
+    writable_folder(folder, "detect", "choose another folder: --out DIR")
+    written: set[Path] = set()
+    for file in options.files:
+        image = data.read_image(file, mode)
+        found = detect(model, image, transform, least=least, top=options.top)
+        print(f"{file}: {len(found.boxes)} object{'s' * (len(found.boxes) != 1)}")
+        for line in _table(found, classes):
+            print(line)
+        path = _free(folder, Path(file).stem, written)
+        figure = draw_detections(image, found, classes, least=least)
+        atomic_write(path, lambda out, figure=figure: figure.savefig(out, format="png", dpi=120))  # type: ignore[misc]
+        print(f"figure: {path}")
+    return 0
+
+
+def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
+    """Return the detector in a checkpoint, the transform of its images, and the names of its classes.
+
+    Raises
+    ------
+    UsageError
+        The checkpoint is of another kind of network.
+    ValueError, OSError
+        The file cannot be read.
+    """
+    from tinyconv import load, weights
+    from tinyconv.data import from_description
+
+    if path.is_file() and not weights.is_checkpoint(path):
+        raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train faster_rcnn --data scenes makes one")
+    model: Any = load(path)
+    builder = model.config["builder"]
+    if not hasattr(model, "detect"):
+        raise UsageError(f"{path} holds {builder}, which finds no objects; tinyconv predict says what is in a picture")
+    described = model.meta.get("transform")
+    return model, from_description(described) if described else None, model.meta.get("classes")
+
+
+def detect(model: Any, image: np.ndarray, transform: Any, *, least: float, top: int) -> Any:
+    """Return what a detector finds in a picture (C, H, W) of values in [0, 1], in its pixels, best first.
+
+    A detector that does not propose boxes itself is given those of selective search in the picture.
+    """
+    from tinyconv.data.detection import check_transform
+    from tinyconv.detection.evaluation import scale_between
+
+    check_transform("detect", transform)
+    prepared = image if transform is None else transform(image, None)
+    scale = scale_between(image.shape[1:], prepared.shape[1:])
+    proposals = None
+    if getattr(model, "search", None):
+        from tinyconv.vision.selective_search import selective_search
+
+        proposals = selective_search(image, **model.search) * scale
+    found = model.detect(prepared, proposals, least=least, top=top)
+    order = np.argsort(-found.scores, kind="stable")
+    return type(found)(found.boxes[order] / scale, found.labels[order], found.scores[order])
+
+
+def _table(found: Any, classes: list[str] | None) -> list[str]:
+    """Return a line for each object: class, score, box in whole pixels."""
+    names = [classes[k] if classes else f"class {k}" for k in found.labels]
+    wide = max(map(len, names), default=0)
+    return [
+        f"  {name:<{wide}}  {score:5.2f}  {' '.join(f'{edge:6.0f}' for edge in box)}"
+        for name, score, box in zip(names, found.scores, found.boxes, strict=True)
+    ]
+
+
+def _free(folder: Path, stem: str, written: set[Path]) -> Path:
+    """Return the file of a picture; two of one name in this call get two files."""
+    path, number = folder / f"{stem}-detections.png", 2
+    while path in written:
+        path, number = folder / f"{stem}-{number}-detections.png", number + 1
+    written.add(path)
+    return path
