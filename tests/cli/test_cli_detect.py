@@ -1,6 +1,7 @@
 """``tinyconv detect``: boxes in the picture's own pixels, a figure for each picture, one-line errors."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from PIL import Image
 
 import tinyconv
 from tinyconv import data, models, nn
+from tinyconv.cli.detect import detect
 from tinyconv.cli.main import main
 from tinyconv.data.geometric import ResizeWithin
 from tinyconv.models import registry
 from tinyconv.vision.detections import Detections
+from tinyconv.vision.selective_search import selective_search
 
 CLASSES = ["red thing", "blue"]
 
@@ -92,6 +95,38 @@ def test_least_top_and_several_pictures(here, capsys):
     assert sorted(path.name for path in Path("found/here").iterdir()) == names
     assert main(["detect", *arguments[:1], *arguments[3:], "--top", "1", "--least", "0"]) == 0
     assert "street.png: 1 object\n" in capsys.readouterr().out
+
+
+def test_proposals_are_those_of_the_picture(here):
+    """A detector that searches is given the boxes of selective search, in the pixels of what it looks at."""
+
+    class Searching(Redness):
+        search: ClassVar = {"k": 60, "min_size": 20, "min_side": 4}
+
+        def detect(self, image, proposals=None, *, least, top):
+            assert image.shape == (3, 160, 50)
+            return Detections(proposals, np.zeros(len(proposals), np.int64), np.linspace(0, 1, len(proposals)))
+
+    picture = data.read_image("street.png")
+    wanted = selective_search(picture, **Searching.search)
+    assert [20, 10, 60, 50] in wanted.tolist()
+    found = detect(Searching(), picture, data.Resize((160, 50)), least=0, top=100)
+    np.testing.assert_allclose(found.boxes, wanted[::-1], atol=1e-4)  # best first
+    assert (np.diff(found.scores) < 0).all()
+
+
+@pytest.mark.parametrize("name", ["fast_rcnn", "faster_rcnn"])
+def test_the_networks_of_the_papers(name, here, capsys):
+    model = models.build(name, num_classes=2, scale="lesson", width=0.5)
+    tinyconv.save("rcnn.npz", model, classes=CLASSES, transform=data.Normalize(0.5, 0.25))
+    assert main(["detect", "street.png", "--weights", "rcnn.npz", "--least", "0.01", "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = detect(
+        tinyconv.load("rcnn.npz"), data.read_image("street.png"), data.Normalize(0.5, 0.25), least=0.01, top=3
+    )
+    assert 1 <= len(found.boxes) <= 6 and lines[0] == f"street.png: {len(found.boxes)} objects"
+    for line, score, box in zip(lines[1:], found.scores, found.boxes, strict=False):
+        assert line.split()[-5:] == [f"{score:.2f}", *(f"{edge:.0f}" for edge in box)]
 
 
 @pytest.mark.parametrize(
