@@ -30,9 +30,8 @@ lesson = tinyconv.lesson_step(__name__)
 # IoU is the area that both boxes cover over the area that at least one covers. A detection counts if its IoU with the
 # object is above one half.
 #
-# A detector finds a box near the object and then learns to correct it. What should it learn? Not pixels: the same
-# mistake on an object twice as large is twice as many. So the shift is measured in widths of the box, and the size as
-# the logarithm of a ratio (Girshick et al. 2014, appendix C).
+# A detector learns to correct a box that is near an object. Not by pixels: the same mistake on an object twice as large
+# is twice as many. The shift is measured in widths of the box, the size by a logarithm (Girshick et al., appendix C).
 
 
 # %%
@@ -83,10 +82,10 @@ def nms(boxes, scores, threshold, offset=0):
     return kept
 
 
-row = np.array([[0.0, 0, 9, 9], [3, 0, 12, 9], [6, 0, 15, 9]])  # A, B, C, each 3 further to the right
+row, scores = np.array([[0.0, 0, 9, 9], [3, 0, 12, 9], [6, 0, 15, 9]]), np.array([0.9, 0.8, 0.7])  # A, B, C
 print("A covers B as B covers C, IoU 0.54; A and C 0.25 (width x2 - x1 + 1). Who stays?")
 for threshold in (0.2, 0.5, 0.6):
-    kept = nms(row, scores := np.array([0.9, 0.8, 0.7]), threshold, 1)
+    kept = nms(row, scores, threshold, 1)
     assert kept == vision.nms.nms(row, scores, threshold, offset=1).tolist()
     print(f"  threshold {threshold}: {' '.join('ABC'[i] for i in kept)}")
 
@@ -94,10 +93,9 @@ for threshold in (0.2, 0.5, 0.6):
 # ## Average precision
 #
 # All detections of a class, from all images, best score first. Each is right if it hits an object (IoU above 0.5) that
-# no detection before it has hit. After each there is a recall (objects hit so far over all objects) and a precision
-# (right ones over all so far). Two ways to one number: the mean, over recalls 0, 0.1, ..., 1, of the best precision at
-# that recall or beyond (VOC 2007, "11-point"), and the area under that curve ("all-point", from 2010). mAP is the mean
-# over the classes.
+# none before it has hit. After each there is a recall (objects hit so far over all objects) and a precision (right ones
+# over all so far). Two ways to one number: the mean, over recalls 0, 0.1, ..., 1, of the best precision at that recall
+# or beyond ("11-point", VOC 2007), and the area under that curve ("all-point", 2010). mAP is the mean of the classes.
 
 
 # %%
@@ -113,24 +111,23 @@ for flags, objects in (([1, 1, 0, 1], 4), ([1, 0, 1, 1, 0, 0, 1, 0], 5)):
     recall, precision, eleven, area = average_precision(flags, objects)
     theirs = [voc_eval.average_precision(flags, objects, metric) for metric in ("11-point", "all-point")]
     assert np.allclose([eleven, area], theirs)
-    print(f"\nright or not {flags}, {objects} objects\n  recall    {recall.round(2)}\n  precision {precision.round(2)}")
-    print(f"  11-point {eleven:.6f}, all-point {area:.6f}")
+    print(f"\nright or not {flags}, {objects} objects: 11-point {eleven:.6f}, all-point {area:.6f}")
+    print(f"  recall    {recall.round(2)}\n  precision {precision.round(2)}")
 
 # %% [markdown]
 # ## What the threshold does to a detector
 #
 # A detector of our own: ten boxes scattered around each object, of which the score knows the IoU but for some noise,
-# and two anywhere. Without NMS most hits are second ones; with a threshold of 0 two boxes of a class may not even touch.
-# Scenes like these, 64x64 pixels with one to three digits, serve throughout the lesson.
+# and two anywhere. Without NMS most hits are second ones; at a threshold of 0 two boxes of a class must not even touch.
+# Such scenes, 64x64 pixels with one to three digits, serve throughout the lesson.
 
 # %%
 n, rng = 10 if lesson.smoke else 100, lesson.rng
-data, found = scenes("test", n), []
-truths = [data.truth(i) for i in range(n)]
+data = scenes("test", n)
+truths, found = [data.truth(i) for i in range(n)], []
 for there in truths:
     around = np.repeat(there.boxes.astype(float), 10, axis=0) + rng.normal(0, 3, (10 * len(there.boxes), 4))
-    x, y = rng.uniform(0, 44, (2, 2))
-    boxes = np.concatenate([around, np.stack([x, y, x + 20, y + 20], axis=1)])
+    boxes = np.concatenate([around, np.tile(rng.uniform(0, 44, (2, 2)), 2) + [0, 0, 20, 20]])
     labels = np.concatenate([np.repeat(there.labels, 10), rng.integers(0, 10, 2)])
     scores = vision.box_iou(boxes, there.boxes).max(1) + rng.normal(0, 0.1, len(boxes))
     found.append(Detections(boxes, labels, scores))
