@@ -1,4 +1,4 @@
-"""Datasets of detectors: boxes follow their pixels when images are resized and mirrored; batches; a short training."""
+"""Datasets of detectors: boxes follow their pixels when images are resized and mirrored; batches."""
 
 import numpy as np
 import pytest

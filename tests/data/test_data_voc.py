@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tinyconv.data.detection import DetectionDataset
-from tinyconv.data.voc import VOC_CLASSES, VOCDetection
+from tinyconv.data.voc import VOC_CLASSES, VOCDetection, read_xml
 from tinyconv.vision.targets import unpack_targets
 
 WIDTH, HEIGHT = 50, 40
@@ -90,6 +92,12 @@ def test_folders_years_and_splits(devkit):
         VOCDetection(devkit / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"must hold the folder Annotations \(or VOC2007 with it\), got none"):
         VOCDetection(devkit / "VOC2007" / "JPEGImages")
+
+
+def test_a_folder_without_images(tmp_path):
+    (tmp_path / "Annotations").mkdir()
+    with pytest.raises(FileNotFoundError, match="there is no folder .*JPEGImages of the images"):
+        VOCDetection(tmp_path)
 
 
 def test_a_list_names_images_without_folders(tmp_path):
@@ -181,6 +189,29 @@ def test_faults_of_an_annotation(text, message, tmp_path):
     assert data.read(1)[1].boxes.tolist() == [[0, 0, 50, 40]]  # the others can be read
     with pytest.raises(ValueError, match="VOCDetection: 1 of 2 images cannot be used:\n  VOCDetection: "):
         data.check()
+
+
+@given(st.one_of(st.binary(), st.integers(0, 400), st.tuples(st.integers(0, 300), st.binary(min_size=1, max_size=3))))
+def test_whatever_a_file_holds_the_error_is_a_value_error(tmp_path_factory, change):
+    """Any bytes; a good file that was cut; one with some bytes replaced: it is read, or refused in one line."""
+    good = xml([CAT, DOG]).encode()
+    if isinstance(change, int):
+        change = good[:change]
+    elif isinstance(change, tuple):
+        at, other = change
+        change = good[:at] + other + good[at + len(other) :]
+    path = tmp_path_factory.getbasetemp() / "any.xml"
+    path.write_bytes(change)
+    try:
+        assert read_xml(path).tag == "annotation"
+    except ValueError as problem:
+        assert str(problem).startswith(f"VOCDetection: {path} ") and len(str(problem).splitlines()) == 1
+
+
+def test_a_file_of_very_many_nested_parts_is_read(tmp_path):
+    count = 200_000
+    (tmp_path / "deep.xml").write_text("<annotation>" + "<part>" * count + "</part>" * count + "</annotation>")
+    assert not read_xml(tmp_path / "deep.xml").findall("object")
 
 
 def test_faults_of_an_image(tmp_path):

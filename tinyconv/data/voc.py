@@ -73,6 +73,8 @@ class VOCDetection(AnnotatedImages):
         classes: Sequence[str] | None = None,
     ) -> None:
         self.folder = _folder(Path(root), year)
+        if not (self.folder / "JPEGImages").is_dir():
+            raise FileNotFoundError(f"VOCDetection: there is no folder {self.folder / 'JPEGImages'} of the images")
         self.split = split
         self.ids = _ids(self.folder, split)
         self.classes = list(classes) if classes is not None else _classes(self.folder)
