@@ -104,7 +104,7 @@ def test_object_that_no_anchor_meets() -> None:
 def test_anchors_across_the_border_are_ignored() -> None:
     anchors = np.array([[0, 0, 40, 20], [-1, 0, 39, 20], [0, 0, 41, 20], [0, -1, 40, 20], [0, 0, 40, 21.0]])
     # The best one lies outside by a pixel; the best of those inside takes its place.
-    labels, _ = label_anchors(anchors, np.array([[-1, 0, 39, 20.0]]), (20, 40))
+    labels, _ = label_anchors(anchors, np.array([[-1, 0, 39, 20.0]]), (20, 40), positive=0.99)
     assert labels.tolist() == [1, -1, -1, -1, -1]
     assert label_anchors(anchors, np.zeros((0, 4)), (20, 40), border=1)[0].tolist() == [0] * 5
     alone = label_anchors(anchors[1:], np.array([[0, 0, 40, 20.0]]), (20, 40))

@@ -143,6 +143,12 @@ def test_histograms_propagate_exactly(image: np.ndarray) -> None:
     np.testing.assert_allclose(tree.textures.sum(1), 1)
 
 
+def test_regions_that_touch_at_a_corner_are_neighbours() -> None:
+    for grey, pair in (([[0.5, 0], [1, 0.5]], [0, 3]), ([[0, 0.5], [0.5, 1]], [1, 2])):
+        tree = hierarchy(np.array(grey), np.array([[0, 1], [2, 3]]), "c")
+        assert tree.children[0].tolist() == pair and tree.similarities[0] == 1
+
+
 def test_one_region_and_one_pixel() -> None:
     for shape in ((1, 1), (5, 7)):
         tree = hierarchy(np.full(shape, 0.5), np.zeros(shape, int))
