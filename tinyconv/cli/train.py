@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     import tinyconv
     from tinyconv import data, device, models, optim
     from tinyconv import functional as F
-    from tinyconv.cli import recipes
+    from tinyconv.cli import recipes, train_detection
 
     name = choose("model", options.model, models.names())
     for option, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
@@ -62,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
         device.check_name(options.device)
     except RuntimeError as problem:
         raise UsageError(f"--device: {problem}") from None
+    if name in train_detection.MODELS or name == "rcnn":
+        return train_detection.run(name, options, _resume_command(options.arguments))
     recipe = recipes.of(name, options.data)
     source = recipes.open_data(options.data, _channels(name), options.root)
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)

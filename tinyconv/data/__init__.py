@@ -2,7 +2,10 @@
 
 from tinyconv.data.bundled import digits, fashion_mnist, mnist, photographs
 from tinyconv.data.cifar import cifar10_folder, cifar100_folder
+from tinyconv.data.coco import CocoDetection
 from tinyconv.data.dataset import ArrayDataset, Dataset, ImageDataset, Subset, random_split
+from tinyconv.data.detection import DetectionDataset, SceneDetection
+from tinyconv.data.geometric import ResizeWithin
 from tinyconv.data.idx import mnist_folder, read_idx
 from tinyconv.data.image import read_image, resize_image
 from tinyconv.data.image_folder import ImageFolder
@@ -26,12 +29,13 @@ from tinyconv.data.transforms import (
     Transform,
     from_description,
 )
+from tinyconv.data.voc import VOCDetection
 
 __all__ = [
-    "ArrayDataset", "Batch", "CenterCrop", "Compose", "DataLoader", "Dataset", "ImageDataset", "ImageFolder",
-    "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize", "RandomResizedCrop", "Resize",
-    "Scene", "Scenes", "Shapes10", "SubtractMean", "Subset", "TenCrop", "ToFloat", "Transform", "cifar100_folder",
-    "cifar10_folder", "digits",
+    "ArrayDataset", "Batch", "CenterCrop", "CocoDetection", "Compose", "DataLoader", "Dataset", "DetectionDataset",
+    "ImageDataset", "ImageFolder", "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize",
+    "RandomResizedCrop", "Resize", "ResizeWithin", "Scene", "SceneDetection", "Scenes", "Shapes10", "SubtractMean",
+    "Subset", "TenCrop", "ToFloat", "Transform", "VOCDetection", "cifar100_folder", "cifar10_folder", "digits",
     "fashion_mnist", "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx",
     "read_image", "resize_image", "shapes10",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
 from tinyconv.models.dense import FullyConvolutional, fully_convolutional
+from tinyconv.models.fast_rcnn import FastRCNN, fast_rcnn
+from tinyconv.models.faster_rcnn import FasterRCNN, faster_rcnn
 from tinyconv.models.googlenet import GoogLeNet, googlenet
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.registry import build as _build
@@ -17,6 +19,8 @@ from tinyconv.nn import Module
 
 _BUILDERS: dict[str, Callable[..., Module]] = {
     "alexnet": alexnet,
+    "fast_rcnn": fast_rcnn,
+    "faster_rcnn": faster_rcnn,
     "googlenet": googlenet,
     "lenet5": lenet5,
     "resnet": resnet,

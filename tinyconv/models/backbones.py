@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tinyconv import errors, nn
 from tinyconv.models.stack import wide
+from tinyconv.models.svd import factored
 from tinyconv.models.vgg import CONFIGS
 from tinyconv.models.vgg import SCALES as VGG_SCALES
 from tinyconv.models.zfnet import SCALES as ZF_SCALES
@@ -81,14 +82,23 @@ def backbone(plan: Plan, in_channels: int, width: float, where: dict[str, Any]) 
     return nn.Sequential(layers), channels
 
 
-def head(plan: Plan, channels: int, width: float, dropout: float, where: dict[str, Any]) -> tuple[nn.Sequential, int]:
-    """Return the fully connected layers over the pooled maps (R, channels, roi, roi), and how many units they end in."""
+def head(
+    who: str, plan: Plan, channels: int, width: float, dropout: float, ranks: tuple[int, ...] | None,
+    where: dict[str, Any],
+) -> tuple[nn.Sequential, int]:  # fmt: skip
+    """Return the fully connected layers over the pooled maps (R, channels, roi, roi), and how many units they end in.
+
+    With ``ranks`` each of them is two: :func:`tinyconv.models.svd.factored`.
+    """
+    if ranks is not None and len(ranks) != len(plan.hidden):
+        raise ValueError(f"{who}: svd must have {len(plan.hidden)} numbers, one per fully connected layer, got {ranks}")
     layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
     units = channels * plan.roi**2
-    for number, hidden in enumerate(plan.hidden, 6):
-        layers[f"fc{number}"] = nn.Linear(units, wide(hidden, width), **where)
+    for place, hidden in enumerate(plan.hidden):
+        number, out = place + 6, wide(hidden, width)
+        layers[f"fc{number}"] = factored(units, out, ranks[place], where) if ranks else nn.Linear(units, out, **where)
         layers[f"relu{number}"] = nn.ReLU()
         if dropout:
             layers[f"dropout{number}"] = nn.Dropout(dropout)
-        units = wide(hidden, width)
+        units = out
     return nn.Sequential(layers), units

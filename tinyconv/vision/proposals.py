@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,10 @@ class ProposalRule:
     after: int
     iou: float = 0.7
     least_side: float = 16
+
+    def with_count(self, after: int) -> ProposalRule:
+        """Return the same rule for another number of proposals."""
+        return replace(self, after=after)
 
 
 def propose(

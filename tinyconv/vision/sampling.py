@@ -52,11 +52,11 @@ def sample_proposals(
     share: float = 0.25,
     background: tuple[float, float] = (0.1, 0.5),
 ) -> np.ndarray:
-    """Return the proposals of a training step: at most a share of objects, the rest background (Girshick 2015, sec. 2.3).
+    """Return the proposals of a training step: at most a share of objects, the rest background.
 
     Background has an overlap in [low, high) of ``background``; low > 0 leaves out the easiest. Where no proposal has
-    such an overlap, that is in an image without objects, every one below ``high`` may be taken. There may be fewer than
-    ``count`` in all; none is taken twice.
+    such an overlap, as in an image without objects, every one below ``high`` may be taken. There may be fewer than
+    ``count`` in all; none is taken twice (Girshick 2015, sec. 2.3).
 
     Parameters
     ----------
