@@ -178,12 +178,12 @@ def roi_pool_forward(x, rois, y, switches, scale):
     # END SOLUTION
 
 
-def roi_pool_backward(dy, rois, switches, dx):
+def roi_pool_backward(dy, rois, switches, dx, scale):
     """Write the gradient of RoI pooling into dx (N, C, H, W), all of it.
 
     dy (R, C, PH, PW) is the gradient of the outputs, ``switches`` what task 6.5 wrote, rois (R, 5) have the image's
     number in their first column. Each number of dy goes to the cell where the maximum was, of its image and map; where
-    there was none, nowhere.
+    there was none, nowhere. (``scale`` is that of task 6.5. The switches know all that is needed.)
 
     Difficulty 2 of 3, 20 minutes. Hint: regions overlap, and bins too, so one cell may be the maximum of many.
     ``a[places] += values`` counts each place once; ``np.add.at(a, places, values)`` does not.
@@ -197,4 +197,154 @@ def roi_pool_backward(dy, rois, switches, dx):
     channel = np.broadcast_to(np.arange(C)[None, :, None, None], dy.shape)
     filled = switches >= 0
     np.add.at(flat, (image[filled], channel[filled], switches[filled]), dy[filled])
+    # END SOLUTION
+
+
+def multi_task_loss(scores, deltas, classes, targets, balance=1.0):
+    """Return (loss, dscores, ddeltas): Fast R-CNN's loss of R regions, and its gradients.
+
+    scores (R, K + 1) are those of the classes, the background first; u = classes (R,) are the right ones, 0 for
+    background. deltas (R, 4 K) are four numbers for each class but the background: those of class 1, then of class 2,
+    ... Of them the four of the right class, t^u, should be targets (R, 4), v:
+
+        loss = mean over the regions of  -ln p_u  +  balance * [u >= 1] * sum over the four of smoothL1(t^u - v)
+
+    p is the softmax of a region's scores. smoothL1(x) is x^2 / 2 for |x| < 1, else |x| - 1/2. Both terms are divided by
+    R, however many regions are background; for these, targets hold anything, even NaN, and deltas learn nothing.
+    dscores and ddeltas have the shapes of scores and deltas, which are not changed. Scores may be as large as 1000.
+
+    Difficulty 2 of 3, 30 minutes. Hint: the gradient of -ln p_u is p, less 1 at u. What is the derivative of smoothL1?
+    ``deltas.reshape(R, K, 4)[rows, classes[rows] - 1]`` are the right four of some rows.
+    """
+    # TASK 6.7
+    # BEGIN SOLUTION
+    R = len(classes)
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    dscores = np.exp(logs)
+    dscores[np.arange(R), classes] -= 1
+    rows = np.flatnonzero(classes > 0)
+    ddeltas = np.zeros_like(deltas)
+    off = deltas.reshape(R, -1, 4)[rows, classes[rows] - 1] - targets[rows]
+    ddeltas.reshape(R, -1, 4)[rows, classes[rows] - 1] = balance * np.clip(off, -1, 1) / R
+    far = np.abs(off)
+    boxes = np.where(far < 1, far**2 / 2, far - 0.5).sum()
+    loss = (balance * boxes - logs[np.arange(R), classes].sum()) / R
+    return loss, dscores / R, ddeltas
+    # END SOLUTION
+
+
+def truncated_svd(weight, bias, rank):
+    """Return (first, second, bias, saved): two layers in the place of one.
+
+    The layer is y = weight x + bias, weight (out, in). The two are y = second (first x) + bias, with first (rank, in)
+    and second (out, rank), such that second first is the matrix of this rank that is nearest to weight: the sum of the
+    squares of the differences is the least possible. The columns of second are orthonormal. ``bias`` (out,) is that of
+    the second layer; the first has none. ``saved`` is how many parameters there are less than before, biases included;
+    it may be negative.
+
+    Difficulty 1 of 3, 15 minutes. Hint: ``np.linalg.svd(weight, full_matrices=False)`` returns U, the singular values
+    from the largest to the smallest, and V transposed.
+    """
+    # TASK 6.8
+    # BEGIN SOLUTION
+    u, s, vt = np.linalg.svd(weight, full_matrices=False)
+    first, second = s[:rank, None] * vt[:rank], u[:, :rank]
+    out, ins = weight.shape
+    return first, second, bias.copy(), out * ins - rank * (out + ins)
+    # END SOLUTION
+
+
+def all_anchors(shape, stride, sizes, ratios):
+    """Return the anchors (rows * columns * k, 4) of every place of a map.
+
+    Each of the rows x columns = ``shape`` places of the map is a square of ``stride`` pixels of the image, the first
+    one in its upper left corner. Around the middle of each lie k anchors: for each ratio (first of all the first one),
+    for each size, a box whose area is size^2 and whose height is ratio times its width. Places come row by row, in a
+    row from left to right, and all k anchors of a place together. Nothing is rounded, and boxes may leave the image.
+
+    Difficulty 1 of 3, 20 minutes. Hint: width * height = size^2 and height = ratio * width. A row of a map is y.
+    """
+    # TASK 6.9
+    # BEGIN SOLUTION
+    found = []
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            x, y = stride * (column + 0.5), stride * (row + 0.5)
+            for ratio in ratios:
+                for size in sizes:
+                    width, height = size / np.sqrt(ratio), size * np.sqrt(ratio)
+                    found.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+    return np.array(found, float).reshape(-1, 4)
+    # END SOLUTION
+
+
+def iou(first, second):
+    """Given: return the intersection over union (R, S) of every box of one set (R, 4) with every box of another."""
+    low, high = np.maximum(first[:, None, :2], second[None, :, :2]), np.minimum(first[:, None, 2:], second[None, :, 2:])
+    inter = np.maximum(high - low, 0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    return inter / (areas[0][:, None] + areas[1] - inter)
+
+
+def label_anchors(anchors, truth, size, positive=0.7, negative=0.3):
+    """Return (labels, matched), both (A,), integers: what each anchor (A, 4) is, and whose.
+
+    ``truth`` (G, 4) are the objects, ``size`` the image's (height, width). An anchor that crosses the border of the
+    image is -1, ignored, and counts nowhere below. The others are
+
+        1, an object, if the IoU with some object is at least ``positive``, or if no other anchor inside the image has a
+        larger IoU with some object (all that tie are objects; they tie if they differ by less than 1e-9);
+        0, background, if they are not 1 and the IoU with every object is below ``negative``;
+        -1 else.
+
+    An object that no anchor inside meets makes nothing an object. ``matched`` is the number of the object with which an
+    anchor, inside or not, has the largest IoU, the first one of equals. There may be no object: then all anchors inside
+    are background, and matched is -1.
+
+    Difficulty 2 of 3, 30 minutes. Hint: ``iou`` is above. Begin with -1 everywhere, then background, objects last. For
+    each object the best of the anchors inside: a maximum over the other axis.
+    """
+    # TASK 6.10
+    # BEGIN SOLUTION
+    height, width = size
+    inside = ((anchors[:, :2] >= 0) & (anchors[:, 2:] <= [width, height])).all(axis=1)
+    labels = np.where(inside, 0, -1)
+    if not len(truth) or not len(anchors):
+        return labels, np.full(len(anchors), -1)
+    overlap = iou(anchors, truth)
+    within = np.where(inside[:, None], overlap, -1)
+    best = within.max(axis=0)
+    labels[inside & (overlap.max(axis=1) >= negative)] = -1
+    ties = (within > best - 1e-9) & (best > 0)
+    labels[inside & ((overlap.max(axis=1) >= positive) | ties.any(axis=1))] = 1
+    return labels, overlap.argmax(axis=1)
+    # END SOLUTION
+
+
+def propose(scores, deltas, anchors, size, decode, suppress, before=6000, after=300, least=16):
+    """Return (boxes, scores) of the proposals of one image, best first.
+
+    scores (A,) say how much each anchor (A, 4) looks like an object, deltas (A, 4) how it is to be moved; ``size`` is
+    the image's (height, width). You are given decode(anchors, deltas) -> boxes, and suppress(boxes, scores) -> numbers
+    of the boxes that stay, best first. In this order:
+
+        1. decode; 2. cut off what is outside of the image; 3. drop what is then narrower or lower than ``least``
+        pixels; 4. keep the ``before`` best; 5. suppress; 6. keep the ``after`` best.
+
+    Of equal scores the earlier anchor is the better one. Nothing that you are handed is changed.
+
+    Difficulty 2 of 3, 20 minutes. Hint: the rest is two lines of indexing each, if boxes and scores stay together.
+    ``np.argsort(-scores, kind="stable")``.
+    """
+    # TASK 6.11
+    # BEGIN SOLUTION
+    height, width = size
+    boxes = np.clip(decode(anchors, deltas), 0, [width, height, width, height])
+    large = (boxes[:, 2:] - boxes[:, :2] >= least).all(axis=1)
+    boxes, scores = boxes[large], scores[large]
+    best = np.argsort(-scores, kind="stable")[:before]
+    boxes, scores = boxes[best], scores[best]
+    kept = suppress(boxes, scores)[:after]
+    return boxes[kept], scores[kept]
     # END SOLUTION
