@@ -205,6 +205,12 @@ class RCNN(nn.Module):
         """
         regress = self.regressors.trained if regress is None else regress
         self._check_trained(scores, regress)
+        image = np.asarray(image)
+        if image.ndim != 3 or image.shape[0] != len(self.mean) or image.dtype.kind != "f":
+            raise ValueError(
+                f"RCNN.detect: image must be one floating ({len(self.mean)}, H, W), got {image.dtype} of shape "
+                f"{image.shape}"
+            )
         boxes = self.propose(image) if proposals is None else check_boxes("RCNN.detect", proposals)
         seen = self.look(image, boxes)
         rated = self.rate(seen, scores)
