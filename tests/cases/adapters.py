@@ -6,6 +6,8 @@ import importlib
 import operator
 from typing import Any
 
+from tinyconv.nn import functional
+
 
 def library(x: Any) -> Any:
     """Return the package that a tensor belongs to."""
@@ -80,3 +82,21 @@ def all(x: Any) -> Any:
 def method(x: Any, name: str, arguments: tuple = ()) -> Any:
     """Return ``x.name(*arguments)``."""
     return getattr(x, name)(*arguments)
+
+
+def regions(x: Any, index: Any, corners: Any) -> Any:
+    """Return (R, 5) of x's dtype from the images' indices (R, 1) and corners (R, 4), whole numbers of quarter pixels.
+
+    Quarters are exact in either float, so that both round alike; half of the regions end before they begin.
+    """
+    return library(x).cat([index, corners * 0.25], 1).to(x.dtype)
+
+
+def roi_pool(x: Any, index: Any, corners: Any, **options: Any) -> Any:
+    """Pool regions made of whole numbers."""
+    return functional.roi_pool(x, regions(x, index, corners), **options)
+
+
+def roi_align(x: Any, index: Any, corners: Any, **options: Any) -> Any:
+    """Average regions made of whole numbers."""
+    return functional.roi_align(x, regions(x, index, corners), **options)

@@ -60,6 +60,8 @@ OTHERS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (_cross_entropy, ((128, 1000), (1000,)), {}),
     (_cross_entropy, ((8, 21, 128, 128),), {}),
     (F.dropout, ((128, 4096),), {"training": True}),
+    (F.roi_pool, ((2, 512, 38, 50), (128, 5)), {"output_size": 7, "spatial_scale": 1 / 16}),
+    (F.roi_align, ((2, 512, 38, 50), (128, 5)), {"output_size": 7, "spatial_scale": 1 / 16}),
     (F.add, ((128, 64, 56, 56), (64, 1, 1)), {}),
     (F.sum, ((128, 64, 56, 56),), {"dim": (0, 2, 3)}),
     (F.max, ((1000000,),), {}),
@@ -82,6 +84,7 @@ def everything() -> Iterator[Call]:
             yield "optimisers", partial(_optimisers, shape, np.dtype(dtype))
             yield "random_uniform", partial(_uniform, shape, dtype)
             yield "floor", partial(_floor, shape, dtype)
+        yield "nms", partial(_nms, 12000, dtype)
 
 
 def tensor_cores() -> Iterator[Call]:
@@ -136,6 +139,10 @@ def _uniform(shape: tuple[int, ...], dtype: Any) -> None:
 
 def _floor(shape: tuple[int, ...], dtype: Any) -> None:
     _kernels("elementwise").floor(_array(shape, dtype), _array(shape, dtype))
+
+
+def _nms(count: int, dtype: Any) -> None:
+    _kernels("nms").nms(_array((count, 4), dtype), _array((count,), bool), 0.7, 0.0)
 
 
 def _optimisers(shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -27,14 +27,14 @@ class RoiPool(Function):
         switches = device.empty(x, y.shape, np.int64)
         device.kernels_for(x).roi.roi_pool_forward(x, rois, y, switches, scale)
         ctx.save(rois, switches)
-        ctx.shape = x.shape
+        ctx.shape, ctx.scale = x.shape, scale
         ctx.mark_non_differentiable(1)
         return y, switches
 
     @staticmethod
     def backward(ctx: Any, dy: Any, _: Any) -> Any:
         dx = device.empty(dy, ctx.shape)
-        device.kernels_for(dy).roi.roi_pool_backward(device.contiguous(dy), *ctx.saved, dx)
+        device.kernels_for(dy).roi.roi_pool_backward(device.contiguous(dy), *ctx.saved, dx, ctx.scale)
         return dx, None, None, None
 
 

@@ -104,7 +104,7 @@ def _pool_forward(first, last, x, rois, y, switches, scale):
                         y[r, c + k, i, j], switches[r, c + k, i, j] = best[k], at[k]
 
 
-def roi_pool_backward(dy, rois, switches, dx):
+def roi_pool_backward(dy, rois, switches, dx, scale):
     """One thread owns some channels of all images. Writes dx: each output's gradient is ADDED at its switch, in order.
 
     The regions come one after the other, as in the definition: the sums are the same to the last bit.

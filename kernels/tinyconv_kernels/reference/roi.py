@@ -58,7 +58,7 @@ def roi_pool_forward(x, rois, y, switches, scale):
 
 
 @_quiet
-def roi_pool_backward(dy, rois, switches, dx):
+def roi_pool_backward(dy, rois, switches, dx, scale):
     """One output's gradient goes to its switch. Writes dx: regions that overlap ADD, one region after the other."""
     dx[...] = 0
     flat = dx.reshape(*dx.shape[:2], -1)
