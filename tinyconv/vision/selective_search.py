@@ -93,7 +93,7 @@ def felzenszwalb(image: np.ndarray, k: float = 100, sigma: float = 0.8, min_size
 
     References
     ----------
-    Felzenszwalb & Huttenlocher 2004, sec. 3 and 4.
+    Felzenszwalb & Huttenlocher 2004, sec. 3.
     """
     planes = image_planes("felzenszwalb", image) * 255
     return next(_segmentations("felzenszwalb", planes, (k,), sigma, min_size))
@@ -166,7 +166,7 @@ def hierarchy(image: np.ndarray, labels: np.ndarray, measures: str = "ctsf", col
 
     References
     ----------
-    Uijlings et al. 2013, sec. 3.1 and 3.2. Slopes below 0 count as 0, as there; how bins are spaced is not said there.
+    Uijlings et al. 2013, sec. 3.1 and 3.2. It does not say how slopes are binned: here those below 0 count as 0.
     """
     planes = colour_space(image, colours)
     labels = np.ascontiguousarray(labels, np.int64)
@@ -250,7 +250,7 @@ def selective_search(
 
     References
     ----------
-    Uijlings et al. 2013, sec. 3 and 4.1; the settings of Girshick et al. 2014, sec. 2.1.
+    Uijlings et al. 2013, sec. 3; the settings of Girshick et al. 2014, sec. 2.1.
     """
     who = "selective_search"
     if mode is not None:
