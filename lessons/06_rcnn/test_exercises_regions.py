@@ -223,6 +223,14 @@ def test_6_10_an_object_that_no_anchor_meets_makes_nothing_an_object():
 
 
 @labelling
+def test_6_10_an_anchor_outside_takes_no_object_from_those_inside():
+    """IoU 0.8 across the border, 0.4 inside: that one is the object's best."""
+    anchors = np.array([[-2.0, 0, 8, 10], [0, 0, 10, 4]])
+    labels, _ = exercises.label_anchors(anchors, np.array([[0.0, 0, 10, 10]]), (32, 32))
+    assert labels.tolist() == [-1, 1]
+
+
+@labelling
 def test_6_10_bounds_belong_to_the_upper_side():
     """IoU of exactly 0.7 is an object, of exactly 0.3 no background."""
     anchors = np.array([[0.0, 0, 10, 7], [0, 0, 10, 3], [0, 0, 10, 10], [0, 0, 10, 2.9]])
