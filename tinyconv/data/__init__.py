@@ -4,7 +4,7 @@ from tinyconv.data.bundled import digits, fashion_mnist, mnist, photographs
 from tinyconv.data.cifar import cifar10_folder, cifar100_folder
 from tinyconv.data.coco import CocoDetection
 from tinyconv.data.dataset import ArrayDataset, Dataset, ImageDataset, Subset, random_split
-from tinyconv.data.detection import DetectionDataset, SceneDetection
+from tinyconv.data.detection import DetectionDataset, SceneDetection, collate
 from tinyconv.data.geometric import ResizeWithin
 from tinyconv.data.idx import mnist_folder, read_idx
 from tinyconv.data.image import read_image, resize_image
@@ -35,7 +35,7 @@ __all__ = [
     "ArrayDataset", "Batch", "CenterCrop", "CocoDetection", "Compose", "DataLoader", "Dataset", "DetectionDataset",
     "ImageDataset", "ImageFolder", "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize",
     "RandomResizedCrop", "Resize", "ResizeWithin", "Scene", "SceneDetection", "Scenes", "Shapes10", "SubtractMean",
-    "Subset", "TenCrop", "ToFloat", "Transform", "VOCDetection", "cifar100_folder", "cifar10_folder", "digits",
-    "fashion_mnist", "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx",
+    "Subset", "TenCrop", "ToFloat", "Transform", "VOCDetection", "cifar100_folder", "cifar10_folder", "collate",
+    "digits", "fashion_mnist", "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_idx",
     "read_image", "resize_image", "shapes10",
 ]  # fmt: skip

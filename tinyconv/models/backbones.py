@@ -54,6 +54,14 @@ _SMALL = Plan(
 BACKBONES = {"paper": {"vgg16": _vgg16(), "zf": _zf()}, "lesson": {"small": _SMALL}}
 
 
+#: Where detectors without regions of their own look: arguments of ``selective_search``. The paper's fast mode; for
+#: scenes of 64 pixels, whose objects are 14 to 28 wide, two hierarchies (chosen for recall on training scenes).
+SEARCH: dict[str, dict[str, Any]] = {
+    "paper": {"mode": "fast"},
+    "lesson": {"k": (50, 100), "min_size": 8, "min_side": 4, "colours": ("rgb", "lab"), "measures": ("ctsf",)},
+}
+
+
 def plan_of(who: str, name: str | None, scale: str) -> tuple[str, Plan]:
     """Return the name and the plan of a backbone; None is the scale's default."""
     known = BACKBONES[scale]

@@ -14,7 +14,7 @@ import numpy as np
 from tinyconv import device, errors, nn, random
 from tinyconv.function import no_grad
 from tinyconv.functional.roi import roi_align, roi_pool
-from tinyconv.models.backbones import backbone, head, plan_of
+from tinyconv.models.backbones import SEARCH, backbone, head, plan_of
 from tinyconv.models.registry import describe
 from tinyconv.models.stack import check_scale
 from tinyconv.nn import functional as F
@@ -38,8 +38,8 @@ class Sampling(NamedTuple):
 # fmt: off
 SCALES: dict[str, tuple[Any, ...]] = {
     #         image   dropout  proposals of an image           arguments of selective_search
-    "paper":  ((600, 800), 0.5, Sampling(64, 0.25, (0.1, 0.5)), {"mode": "fast"}),
-    "lesson": ((64, 64), 0.0, Sampling(32, 0.25, (0.1, 0.5)), {"k": (30, 60), "min_size": 8, "min_side": 4}),
+    "paper":  ((600, 800), 0.5, Sampling(64, 0.25, (0.1, 0.5)), SEARCH["paper"]),
+    "lesson": ((64, 64), 0.0, Sampling(32, 0.25, (0.1, 0.5)), SEARCH["lesson"]),
 }
 # fmt: on
 # The regressor's outputs times this are the deltas: targets then have about unit variance (the authors' later

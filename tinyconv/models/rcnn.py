@@ -16,6 +16,7 @@ from tinyconv import device, errors, nn
 from tinyconv.creation import ones, zeros
 from tinyconv.function import no_grad
 from tinyconv.models.alexnet import alexnet
+from tinyconv.models.backbones import SEARCH
 from tinyconv.models.rcnn_heads import Machines, Regressors
 from tinyconv.models.registry import describe
 from tinyconv.models.stack import Stack, check_scale, he_, wide
@@ -32,8 +33,8 @@ from tinyconv.vision.warp import context_scale, warp_many
 # fmt: off
 SCALES: dict[str, tuple[int, dict[str, Any]]] = {
     #         padding  search for proposals (selective_search's arguments)
-    "paper":  (16,     {"mode": "fast"}),
-    "lesson": (4,      {"k": (30, 60), "min_size": 8, "min_side": 4}),
+    "paper":  (16,     SEARCH["paper"]),
+    "lesson": (4,      SEARCH["lesson"]),
 }
 # fmt: on
 _AT_ONCE = 128  # crops that go through the network together: memory and time, not the result

@@ -11,8 +11,9 @@ from tinyconv.vision.boxes import (
     to_corners,
 )
 from tinyconv.vision.detections import Detections, Truth, truth
+from tinyconv.vision.targets import ImageTargets, pack_targets, unpack_targets
 
 __all__ = [
-    "Detections", "Truth", "box_area", "box_iou", "clip_boxes", "decode_boxes", "encode_boxes", "paired_iou",
-    "to_centre", "to_corners", "truth",
+    "Detections", "ImageTargets", "Truth", "box_area", "box_iou", "clip_boxes", "decode_boxes", "encode_boxes",
+    "pack_targets", "paired_iou", "to_centre", "to_corners", "truth", "unpack_targets",
 ]  # fmt: skip

@@ -83,7 +83,7 @@ def to_corners(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
-def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def clip_boxes(boxes: np.ndarray, size: tuple[float, float]) -> np.ndarray:
     """Return the boxes cut at the borders of an image of ``size`` (height, width) pixels."""
     height, width = size
     limits = np.array([width, height, width, height], check_boxes("clip_boxes", boxes).dtype)
