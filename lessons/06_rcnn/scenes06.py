@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tinyconv.data import Normalize, Scenes
 from tinyconv.data.detection import DetectionDataset, SceneDetection
 from tinyconv.detection.search import search
-from tinyconv.models.fast_rcnn import SCALES
+from tinyconv.models.backbones import SEARCH
 
 TRAIN, TEST = 1000, 200  # scenes
 BOXES = 100  # of a scene, the best ones
@@ -36,7 +36,7 @@ def proposals(out: Path, split: str, n: int, seed: int = 0, top: int = BOXES) ->
 
     They are kept in the folder ``out``, so that the next step need not search again.
     """
-    file, settings = out / f"boxes-{split}-{seed}.npz", SCALES["lesson"][3]
+    file, settings = out / f"boxes-{split}-{seed}.npz", SEARCH["lesson"]
     if file.exists():
         with np.load(file) as kept:
             if str(kept["settings"]) == str(settings) and len(kept["counts"]) >= n:

@@ -25,7 +25,8 @@ from tinyconv.data.detection import DetectionDataset, SceneDetection
 from tinyconv.detection.evaluation import evaluate_detector
 from tinyconv.detection.rcnn_training import train_rcnn
 from tinyconv.detection.training import train_detector
-from tinyconv.models.fast_rcnn import SCALES, fast_rcnn
+from tinyconv.models.backbones import SEARCH
+from tinyconv.models.fast_rcnn import fast_rcnn
 from tinyconv.models.faster_rcnn import FasterRCNN, faster_rcnn
 from tinyconv.models.rcnn import RCNN, rcnn
 from tinyconv.vision.selective_search import selective_search
@@ -49,22 +50,23 @@ def learn(model: Any, n: int, boxes: list[np.ndarray], *, short: bool = False, s
     """
     if not isinstance(model, RCNN):
         epochs = 1 if short else how.pop("epochs", EPOCHS)
-        return train_detector(model, dataset("train", n, boxes), epochs=epochs, seed=seed, **how)
-    source, single = scenes("train", n), singles(64 if n < TRAIN else 2000)
+        return train_detector(model, dataset("train", n, boxes, seed), epochs=epochs, seed=seed, **how)
+    source, single = scenes("train", n, seed), singles(64 if n < TRAIN else 2000, seed)
     steps = {"pretrain_steps": 1, "steps": 2} if short else {}
     truths = [[data.truth(i) for i in range(len(data))] for data in (source, single)]
     train_rcnn(model, source.images, truths[0], boxes, items=(single.images, truths[1]), seed=seed, **steps, **how)
 
 
-def singles(n: int) -> SceneDetection:
-    """Return scenes with one digit each, of the training digits, on the same backgrounds."""
-    return SceneDetection(Scenes(n, seed=1, items=("mnist",), background="textured", objects=1))
+def singles(n: int, seed: int) -> SceneDetection:
+    """Return scenes with one digit each, of the training digits, on the same kind of backgrounds."""
+    return SceneDetection(Scenes(n, seed=1000 + seed, items=("mnist",), background="textured", objects=1))
 
 
-def judge(model: Any, n: int, boxes: list[np.ndarray], **how: Any) -> Any:
+def judge(model: Any, n: int, boxes: list[np.ndarray], seed: int = 0, **how: Any) -> Any:
     """Return the evaluation on the first n test scenes; Faster R-CNN gets no boxes."""
     own = isinstance(model, FasterRCNN)
-    data = DetectionDataset(scenes("test", n)) if isinstance(model, RCNN) else dataset("test", n)
+    raw = isinstance(model, RCNN)  # it has the training images' mean and deviation itself
+    data = DetectionDataset(scenes("test", n, seed)) if raw else dataset("test", n, seed=seed)
     return evaluate_detector(model, data, proposals=None if own else boxes, **how)
 
 
@@ -76,20 +78,20 @@ def judge(model: Any, n: int, boxes: list[np.ndarray], **how: Any) -> Any:
 
 
 # %%
-def seconds(detectors: dict[str, Any], n: int, boxes: list[np.ndarray]) -> dict[str, tuple[float, float]]:
+def seconds(detectors: dict[str, Any], n: int, boxes: list[np.ndarray], seed: int) -> dict[str, tuple[float, float]]:
     """Return for each detector the seconds of an image: network alone, and all."""
     before, times = tinyconv.get_num_threads(), {name: ([], []) for name in detectors}
     tinyconv.set_num_threads(1)
     for i in range(-1, n):  # the first one is not counted: something may be compiled in it
         for name, model in detectors.items():
-            image, some = scenes("test", n).images[i], boxes[i]
-            prepared = image if name == "rcnn" else dataset("test", n)[i][0]
+            image, some = scenes("test", n, seed).images[i], boxes[i]
+            prepared = image if name == "rcnn" else dataset("test", n, seed=seed)[i][0]
             crops = warp_many(model.prepare(image), some, model.crop, model.padding) if name == "rcnn" else None
             began = perf_counter()
             network(model, prepared, some, crops)
             times[name][0].append(perf_counter() - began)
             began = perf_counter()
-            found = None if name == "faster_rcnn" else selective_search(image, **SCALES["lesson"][3])[:BOXES]
+            found = None if name == "faster_rcnn" else selective_search(image, **SEARCH["lesson"])[:BOXES]
             model.detect(prepared, found)
             times[name][1].append(perf_counter() - began)
     tinyconv.set_num_threads(before)
@@ -113,29 +115,29 @@ def file_of(name: str) -> Path:
 
 
 if __name__ == "__main__":
-    n, tests = (8, 4) if lesson.smoke else (TRAIN, TEST)
-    boxes, test_boxes = proposals(lesson.out, "train", n), proposals(lesson.out, "test", tests)
+    seed, (n, tests) = lesson.seed, (8, 4) if lesson.smoke else (TRAIN, TEST)
+    boxes, test_boxes = proposals(lesson.out, "train", n, seed), proposals(lesson.out, "test", tests, seed)
     detectors = {}
     for name in BUILDERS:
-        tinyconv.manual_seed(lesson.seed)
+        tinyconv.manual_seed(seed)
         model, began = build(name), perf_counter()
         print(f"\n{name}: {sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
         if name == "rcnn" and lesson.resume and file_of(name).exists():
             model = tinyconv.load(file_of(name))
         elif name == "rcnn":
-            learn(model, n, boxes, short=lesson.smoke, seed=lesson.seed)
+            learn(model, n, boxes, short=lesson.smoke, seed=seed)
             tinyconv.save(file_of(name), model)
         else:
-            how = {"checkpoint": file_of(name), "resume": lesson.resume, "short": lesson.smoke, "seed": lesson.seed}
+            how = {"checkpoint": file_of(name), "resume": lesson.resume, "short": lesson.smoke, "seed": seed}
             history = learn(model, n, boxes, **how)
         print(f"{perf_counter() - began:.0f} s", flush=True)
         detectors[name] = model.eval()
     alt = "the loss of Faster R-CNN, the sum of four, falls epoch by epoch"
     lesson.save(history.plot(title="Faster R-CNN"), "curves", alt=alt)
-    times = seconds(detectors, 2 if lesson.smoke else 15, test_boxes)
+    times = seconds(detectors, 2 if lesson.smoke else 15, test_boxes, seed)
     print("\n             mAP, 11-point   all-point   ms an image: network, 100 boxes   whole")
     for name, model in detectors.items():
-        found = judge(model, tests, test_boxes)
+        found = judge(model, tests, test_boxes, seed)
         print(f"{name:12s} {found.mean_eleven_point:14.3f} {found.mean_all_point:11.3f}", end="")
         print(f" {1000 * times[name][0]:33.1f} {1000 * times[name][1]:7.1f}")
     print(f"models: {', '.join(str(file_of(name)) for name in BUILDERS)}")
