@@ -92,7 +92,7 @@ def group(boxes, sizes, colours, pairs, area):
 
 
 image = scenes("test", 4).images[3]
-labels = felzenszwalb(image, 60, min_size=8)
+labels = felzenszwalb(image, 50, min_size=8)
 tree, n = hierarchy(image, labels, "csf"), labels.max() + 1
 pairs = {(int(min(pair)), int(max(pair))) for pair in zip(*neighbours(labels), strict=True) if pair[0] != pair[1]}
 boxes, sizes, colours = list(tree.boxes[:n]), list(tree.sizes[:n]), list(tree.colours[:n])
@@ -101,7 +101,7 @@ same = np.array_equal(boxes, tree.boxes) and np.allclose(colours, tree.colours)
 print(f"\na scene: {n} regions, so {len(boxes)} boxes; boxes and histograms equal to the library's: {same}")
 fig, axes = plt.subplots(2, 5, figsize=(14, 5.2), layout="constrained")
 photograph = photographs()[0][0][:, :: 1 + lesson.smoke, :: 1 + lesson.smoke]
-for row, picture, ks, counts in ((axes[0], image, (30, 60), (12, 5)), (axes[1], photograph, (100, 500), (20, 8))):
+for row, picture, ks, counts in ((axes[0], image, (50, 100), (12, 5)), (axes[1], photograph, (100, 500), (20, 8))):
     row[0].imshow(picture.transpose(1, 2, 0))
     shown = {k: felzenszwalb(picture, k, min_size=min(k, picture.size // 1500)) for k in ks}
     up = hierarchy(picture, shown[ks[1]])
@@ -116,8 +116,8 @@ lesson.save(fig, "segments", alt="a scene and a photograph: regions in their mea
 # %% [markdown]
 # ## Many trees, one list
 #
-# One tree is one opinion. R-CNN's "fast mode" takes 8: two k, two colour spaces, with and without colour. Each box gets
-# a rank u i, where i counts down from the top of its tree and u is drawn from [0, 1), and all are sorted by it. Is each
+# One tree is one opinion. R-CNN took 8: two k, two colour spaces, with and without colour; we take 4. Each box gets a
+# rank u i, where i counts down from the top of its tree and u is drawn from [0, 1), and all are sorted by it. Is each
 # object covered (IoU of at least 0.5) by one of the first so many? Beside: the first regions alone, and random boxes.
 
 # %%
