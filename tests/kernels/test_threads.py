@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import conv, elementwise, norm, optim, pool, random, resize
+from tinyconv_kernels.cpu import conv, elementwise, norm, optim, pool, random, resize, roi
 from tinyconv_kernels.cpu._share import share, threads_for
 from tinyconv_kernels.switches import switches
 
@@ -99,15 +99,26 @@ def _resize(rng):
     return y, dx, near, back
 
 
+def _roi(rng):
+    x, y, dx, corners = rng((2, 40, 19, 25)), rng((33, 40, 7, 7)), rng((2, 40, 19, 25)), 200 * abs(rng((33, 2)))
+    rois = np.concatenate([np.arange(33)[:, None] % 2, corners, corners + 90], 1).astype(x.dtype)
+    switches, mean, spread = np.empty(y.shape, np.int64), rng(y.shape), rng(x.shape)
+    roi.roi_pool_forward(x, rois, y, switches, 1 / 16)
+    roi.roi_pool_backward(y, rois, switches, dx, 1 / 16)
+    roi.roi_align_forward(x, rois, mean, 1 / 16, 2, True)
+    roi.roi_align_backward(y, rois, spread, 1 / 16, 2, True)
+    return y, switches, dx, mean, spread
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize]
+    "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize, _roi]
 )
 def test_results_do_not_depend_on_threads(run, dtype, monkeypatch):
     shared = set()
     results = []
     for threads in (1, 2, 3):
-        for kernels in (conv, elementwise, norm, optim, pool, random, resize):
+        for kernels in (conv, elementwise, norm, optim, pool, random, resize, roi):
             monkeypatch.setattr(kernels, "threads_for", lambda work, n=threads: n)
             monkeypatch.setattr(kernels, "share", lambda n, *others: [shared.add(n), share(n, *others)])
         generator = np.random.default_rng(0)
