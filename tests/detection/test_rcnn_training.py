@@ -172,7 +172,8 @@ def test_svms_learn_from_objects_and_from_what_is_far_of_them(monkeypatch: pytes
         truth(np.array([[0.0, 20, 10, 30], [20, 20, 30, 30]]), np.array([0, 0]), np.array([False, True])),
     ]
     proposals = [
-        np.array([[0.0, 0, 10, 9], [0, 0, 10, 29], [0, 0, 10, 40]]),  # IoU .9, .345, .25 with the object of class 0
+        # IoU .9, .345, .3 and .25 with the object of class 0
+        np.array([[0.0, 0, 10, 9], [0, 0, 10, 29], [0, 0, 3, 10], [0, 0, 10, 40]]),
         np.array([[20.0, 20, 30, 29], [5, 0, 9, 9]]),  # IoU .9 with a difficult object of class 0; none
     ]
     seen.clear()
@@ -187,10 +188,16 @@ def test_svms_learn_from_objects_and_from_what_is_far_of_them(monkeypatch: pytes
     assert where(first[0][0]) == [[0, 0, 0, 10, 10], [1, 0, 20, 10, 30]]  # of both images, without the difficult one
     assert where(first[1][0]) == [[0, 20, 0, 30, 10]]
     assert where(first[0][1]) == [[0, 0, 0, 10, 40], [0, 20, 0, 30, 10]]  # far of class 0; the object of class 1, too
-    assert where(first[1][1]) == [[0, 0, 0, 10, 9], [0, 0, 0, 10, 29], [0, 0, 0, 10, 40], [0, 0, 0, 10, 10]]
+    assert where(first[1][1]) == [
+        [0, 0, 0, 10, 9],
+        [0, 0, 0, 10, 29],
+        [0, 0, 0, 3, 10],
+        [0, 0, 0, 10, 40],
+        [0, 0, 0, 10, 10],
+    ]
     # Of the second image nothing near a difficult object of the class is a negative.
     assert where(caches[0].negatives)[2:] == [[1, 5, 0, 9, 9]]
-    assert where(caches[1].negatives)[4:] == [[1, 20, 20, 30, 29], [1, 5, 0, 9, 9], [1, 0, 20, 10, 30]]
+    assert where(caches[1].negatives)[5:] == [[1, 20, 20, 30, 29], [1, 5, 0, 9, 9], [1, 0, 20, 10, 30]]
     seen.clear()
     fit_svms(model_of(2), images, truths, proposals, svm=Recorded(), negative=0.5, progress=False)
     assert where(seen[0][1])[0] == [0, 0, 0, 10, 29]  # IoU .345
