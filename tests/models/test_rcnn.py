@@ -12,6 +12,7 @@ import tinyconv
 from model_tools import assert_equals_torch, assert_learns_by_heart
 from tinyconv import models
 from tinyconv.models.alexnet import alexnet
+from tinyconv.models.backbones import SEARCH
 from tinyconv.models.rcnn import RCNN, Features, rcnn
 from tinyconv.vision import encode_boxes
 from tinyconv.vision.box_regression import Regression, Whitening
@@ -218,7 +219,7 @@ def test_proposals_are_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.full((3, 40, 60), 0.5, np.float32)
     assert len(model.detect(image).boxes) == 2
     assert asked.pop("image") is image  # as it is, and not minus the mean
-    assert asked == model.search == {"k": (30, 60), "min_size": 8, "min_side": 4}
+    assert asked == model.search == SEARCH["lesson"]
     assert rcnn(device="meta").search == {"mode": "fast"}  # sigma 0.8, k 50 and 100, HSV and Lab, 20 px
 
 

@@ -10,6 +10,7 @@ from tinyconv.models.fast_rcnn import FastRCNN, fast_rcnn
 from tinyconv.models.faster_rcnn import FasterRCNN, faster_rcnn
 from tinyconv.models.googlenet import GoogLeNet, googlenet
 from tinyconv.models.lenet import LeNet5, lenet5
+from tinyconv.models.rcnn import RCNN, rcnn
 from tinyconv.models.registry import build as _build
 from tinyconv.models.resnet import ResNet, resnet, resnet_cifar
 from tinyconv.models.rir import RiR, rir
@@ -23,6 +24,7 @@ _BUILDERS: dict[str, Callable[..., Module]] = {
     "faster_rcnn": faster_rcnn,
     "googlenet": googlenet,
     "lenet5": lenet5,
+    "rcnn": rcnn,
     "resnet": resnet,
     "resnet_cifar": resnet_cifar,
     "rir": rir,
