@@ -9,9 +9,9 @@ from PIL import Image
 
 import tinyconv
 from tinyconv import data, models, nn
-from tinyconv.cli.detect import detect
 from tinyconv.cli.main import main
 from tinyconv.data.geometric import ResizeWithin
+from tinyconv.detection.evaluation import detect_in
 from tinyconv.models import registry
 from tinyconv.vision.detections import Detections
 from tinyconv.vision.selective_search import selective_search
@@ -105,14 +105,13 @@ def test_proposals_are_those_of_the_picture(here):
 
         def detect(self, image, proposals=None, *, least, top):
             assert image.shape == (3, 160, 50)
-            return Detections(proposals, np.zeros(len(proposals), np.int64), np.linspace(0, 1, len(proposals)))
+            return Detections(proposals, np.zeros(len(proposals), np.int64), np.linspace(1, 0, len(proposals)))
 
     picture = data.read_image("street.png")
     wanted = selective_search(picture, **Searching.search)
     assert [20, 10, 60, 50] in wanted.tolist()
-    found = detect(Searching(), picture, data.Resize((160, 50)), least=0, top=100)
-    np.testing.assert_allclose(found.boxes, wanted[::-1], atol=1e-4)  # best first
-    assert (np.diff(found.scores) < 0).all()
+    found = detect_in(picture, Searching(), data.Resize((160, 50)), least=0, top=100)
+    np.testing.assert_allclose(found.boxes, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["fast_rcnn", "faster_rcnn"])
@@ -121,9 +120,8 @@ def test_the_networks_of_the_papers(name, here, capsys):
     tinyconv.save("rcnn.npz", model, classes=CLASSES, transform=data.Normalize(0.5, 0.25))
     assert main(["detect", "street.png", "--weights", "rcnn.npz", "--least", "0.01", "--top", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    found = detect(
-        tinyconv.load("rcnn.npz"), data.read_image("street.png"), data.Normalize(0.5, 0.25), least=0.01, top=3
-    )
+    image, network = data.read_image("street.png"), tinyconv.load("rcnn.npz")
+    found = detect_in(image, network, data.Normalize(0.5, 0.25), least=0.01, top=3)
     assert 1 <= len(found.boxes) <= 6 and lines[0] == f"street.png: {len(found.boxes)} objects"
     for line, score, box in zip(lines[1:], found.scores, found.boxes, strict=False):
         assert line.split()[-5:] == [f"{score:.2f}", *(f"{edge:.0f}" for edge in box)]

@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what is found in every picture, and draw it."""
     from tinyconv import data
     from tinyconv.detection.draw import draw_detections
+    from tinyconv.detection.evaluation import detect_in
     from tinyconv.files import atomic_write, writable_folder
     from tinyconv.lesson import OUTPUT
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     written: set[Path] = set()
     for file in options.files:
         image = data.read_image(file, mode)
-        found = detect(model, image, transform, least=least, top=options.top)
+        found = detect_in(image, model, transform, least=least, top=options.top)
         print(f"{file}: {len(found.boxes)} object{'s' * (len(found.boxes) != 1)}")
         for line in _table(found, classes):
             print(line)
@@ -82,6 +83,7 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
     """
     from tinyconv import load, weights
     from tinyconv.data import from_description
+    from tinyconv.data.detection import check_transform
 
     if path.is_file() and not weights.is_checkpoint(path):
         raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train faster_rcnn --data scenes makes one")
@@ -90,28 +92,9 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
     if not hasattr(model, "detect"):
         raise UsageError(f"{path} holds {builder}, which finds no objects; tinyconv predict says what is in a picture")
     described = model.meta.get("transform")
-    return model, from_description(described) if described else None, model.meta.get("classes")
-
-
-def detect(model: Any, image: np.ndarray, transform: Any, *, least: float, top: int) -> Any:
-    """Return what a detector finds in a picture (C, H, W) of values in [0, 1], in its pixels, best first.
-
-    A detector that does not propose boxes itself is given those of selective search in the picture.
-    """
-    from tinyconv.data.detection import check_transform
-    from tinyconv.detection.evaluation import scale_between
-
+    transform = from_description(described) if described else None
     check_transform("detect", transform)
-    prepared = image if transform is None else transform(image, None)
-    scale = scale_between(image.shape[1:], prepared.shape[1:])
-    proposals = None
-    if getattr(model, "search", None):
-        from tinyconv.vision.selective_search import selective_search
-
-        proposals = selective_search(image, **model.search) * scale
-    found = model.detect(prepared, proposals, least=least, top=top)
-    order = np.argsort(-found.scores, kind="stable")
-    return type(found)(found.boxes[order] / scale, found.labels[order], found.scores[order])
+    return model, transform, model.meta.get("classes")
 
 
 def _table(found: Any, classes: list[str] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""How good a detector is on a data set. See :func:`detect_all`, :func:`evaluate_detector`."""
+"""What a detector finds in pictures, and how good that is. See :func:`detect_in`, :func:`evaluate_detector`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tinyconv.data.detection import DetectionDataset
 from tinyconv.evaluation import kept_modes
 from tinyconv.threads import limited_threads
 from tinyconv.vision.detections import Detections
+from tinyconv.vision.nms import best_first
 from tinyconv.vision.voc_eval import Evaluation, evaluate_detections
 
 
@@ -40,21 +41,51 @@ def detect_all(
     -------
     detections : list of Detections
     seconds : array, (N,)
-        What each call of ``model.detect`` took; reading and preparing the image is not in it.
+        Of each image: preparing it, searching for proposals if they are not given, and the network.
     """
     found, seconds = [], np.zeros(len(dataset))
     with kept_modes(model), limited_threads(model):
         model.eval()
         for i in range(len(dataset)):
-            original = dataset.source.read(i)[0].shape[1:]
-            image = dataset[i][0]
-            scale = scale_between(original, image.shape[1:])
-            given = None if proposals is None else np.asarray(proposals[i]).reshape(-1, 4) * scale
+            image = dataset.source.read(i)[0]
+            given = None if proposals is None else proposals[i]
             began = time.perf_counter()
-            one = model.detect(image, given, **how)
+            found.append(detect_in(image, model, dataset.transform, given, **how))
             seconds[i] = time.perf_counter() - began
-            found.append(one._replace(boxes=one.boxes / scale))
     return found, seconds
+
+
+def detect_in(
+    image: np.ndarray, model: Any, transform: Any = None, proposals: np.ndarray | None = None, **how: Any
+) -> Detections:
+    """Find the objects in a picture as it is in its file.
+
+    Parameters
+    ----------
+    image : array, (C, H, W)
+        Values in [0, 1].
+    model : Detector
+        One with settings ``search`` is given the boxes of selective search in this picture.
+    transform : callable, optional
+        What the training images went through; it may resize.
+    proposals : array, (P, 4), optional
+        In pixels of ``image``.
+
+    Returns
+    -------
+    Detections
+        In pixels of ``image``, best first.
+    """
+    prepared = image if transform is None else transform(image, None)
+    scale = scale_between(image.shape[1:], prepared.shape[1:])
+    if proposals is None and getattr(model, "search", None):
+        from tinyconv.vision.selective_search import selective_search  # it compiles for some seconds
+
+        proposals = selective_search(image, **model.search)
+    given = None if proposals is None else np.asarray(proposals).reshape(-1, 4) * scale
+    found = model.detect(prepared, given, **how)
+    order = best_first(found.scores)
+    return Detections(found.boxes[order] / scale, found.labels[order], found.scores[order])
 
 
 def scale_between(original: tuple[int, ...], prepared: tuple[int, ...]) -> np.ndarray:
