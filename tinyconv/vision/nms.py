@@ -40,7 +40,7 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, *, offset: floa
     >>> nms(boxes, np.array([0.9, 0.8, 0.7]), 0.5, offset=1).tolist()
     [0, 2]
     """
-    boxes, scores = _checked("nms", boxes, scores, threshold, offset)
+    boxes, scores = check_scored("nms", boxes, scores, threshold, offset)
     return _kept(boxes, scores, threshold, offset)
 
 
@@ -84,7 +84,7 @@ def class_nms(
         )
     proposals, labels = [], []
     for k in range(boxes.shape[1]):
-        own, values = _checked(who, boxes[:, k], scores[:, k], threshold, offset)
+        own, values = check_scored(who, boxes[:, k], scores[:, k], threshold, offset)
         (some,) = np.nonzero(values >= least)
         proposals.append(some[_kept(own[some], values[some], threshold, offset)[:top]])
         labels.append(np.full(len(proposals[-1]), k))
@@ -106,9 +106,9 @@ def _kept(boxes: np.ndarray, scores: np.ndarray, threshold: float, offset: float
     return order[keep]
 
 
-def _checked(who: str, boxes: np.ndarray, scores: np.ndarray, threshold: float, offset: float) -> tuple:
-    """Return boxes of float32 or float64, and the scores."""
-    boxes = check_boxes(who, np.reshape(boxes, (0, 4)) if np.size(boxes) == 0 else boxes)
+def check_scored(who: str, boxes: np.ndarray, scores: np.ndarray, threshold: float, offset: float) -> tuple:
+    """Return boxes of float32 or float64 and floating scores, or raise as :func:`nms` does."""
+    boxes = check_boxes(who, np.zeros((0, 4)) if np.shape(boxes) == (0,) else boxes)
     scores = np.asarray(scores)
     scores = scores if scores.dtype.kind == "f" else scores.astype(np.float64)
     if boxes.ndim != 2 or scores.shape != boxes.shape[:1]:
