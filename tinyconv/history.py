@@ -111,6 +111,8 @@ def describe(row: Row, epochs: int | None = None) -> str:
         parts.append(f"test loss {row['test_loss']:.4f}")
     if row.get("test_accuracy") is not None:
         parts.append(f"test accuracy {100 * row['test_accuracy']:.1f} %")
+    if row.get("map") is not None:
+        parts.append(f"mAP {row['map']:.3f}")
     if row.get("lr") is not None:
         parts.append(f"lr {row['lr']:.4g}")
     if row.get("seconds") is not None:

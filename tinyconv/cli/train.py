@@ -19,10 +19,13 @@ examples:
   tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first --resume     go on after Ctrl-C
   tinyconv train resnet20 --data cifar10                              the paper's 164 epochs; --root DIR: your copy
   tinyconv train alexnet --data photos/                               photos/train/cat/1.jpg, photos/test/dog/2.jpg, ...
+  tinyconv train faster_rcnn --data scenes                            a detector; also fast_rcnn
+  tinyconv train faster_rcnn --data voc --root VOCdevkit/VOC2007      PASCAL VOC's folders; --data coco: COCO's
 
 --data: fashion, mnist, digits, shapes (all bundled); cifar10, cifar100 in the folder --root, or after tinyconv data get
 cifar10; or a folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then
-set aside for testing). The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and curves.png."""
+set aside for testing). Detectors learn from scenes, composed of handwritten digits, or from voc and coco in the folder
+--root. The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and curves.png."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

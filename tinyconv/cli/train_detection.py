@@ -121,16 +121,16 @@ def _spread(length: int, few: int | None) -> list[int]:
 
 def _voc_parts(root: str) -> list[Any]:
     """Return VOC's parts to learn from and to test on: trainval and test, train and val, or a fifth set aside."""
-    from tinyconv.data.voc import VOCDetection
+    from tinyconv.data.voc import VOCDetection, find_folder
 
-    everything = VOCDetection(root)
-    lists = everything.folder / "ImageSets" / "Main"
+    lists = find_folder(Path(root)) / "ImageSets" / "Main"
     if lists.is_dir():
         pairs = (("trainval", "test"), ("train", "val"))
         pair = next((pair for pair in pairs if all((lists / f"{name}.txt").is_file() for name in pair)), None)
         if pair is None:
             raise UsageError(f"{lists} has neither trainval.txt and test.txt nor train.txt and val.txt")
-        return [VOCDetection(root, name, classes=everything.classes) for name in pair]
+        return [VOCDetection(root, name) for name in pair]
+    everything = VOCDetection(root)
     if len(everything) < 5:
         raise UsageError(f"{root} holds {len(everything)} images; at least 5 are needed to set some aside for testing")
     held_out = set(range(4, len(everything), 5))

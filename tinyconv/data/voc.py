@@ -72,7 +72,7 @@ class VOCDetection(AnnotatedImages):
         year: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        self.folder = _folder(Path(root), year)
+        self.folder = find_folder(Path(root), year)
         if not (self.folder / "JPEGImages").is_dir():
             raise FileNotFoundError(f"VOCDetection: there is no folder {self.folder / 'JPEGImages'} of the images")
         self.split = split
@@ -169,7 +169,7 @@ def _number(where: str, parent: Element, name: str) -> float:
     return value
 
 
-def _folder(root: Path, year: int | None) -> Path:
+def find_folder(root: Path, year: int | None = None) -> Path:
     """Return the folder that has Annotations, in or below ``root``."""
     if not root.is_dir():
         raise FileNotFoundError(f"VOCDetection: there is no folder {root}")
