@@ -103,7 +103,7 @@ def show(found: list, n: int) -> None:
     for axis, i in zip(axes.flat, [0, 1, 2, 3, *np.argsort(-np.array(bad), kind="stable")[:4]], strict=True):
         image, truth = source.read(int(i))
         draw_detections(image, found[i], source.classes, truth=truth, ax=axis)
-        axis.set_title(f"scene {i}: {bad[i]} mistakes" if bad[i] else f"scene {i}")
+        axis.set_title(f"scene {i}, mistakes: {bad[i]}")
     lesson.save(fig, "detections", alt="four scenes with the boxes that Faster R-CNN finds, and the four worst ones")
 
 
@@ -126,9 +126,8 @@ def draw_recall(model: Any, n: int, boxes: list[np.ndarray]) -> None:
             found = [recall_and_mabo(given, truths, overlap, count)[0] for count in counts]
             axis.plot(counts, found, line, color="C0" if title == "network" else "C1", label=f"{title}, IoU {overlap}")
             print(f"{title:16s} {overlap}" + "".join(f"{r:7.3f}" for r in found))
-    axis.set(
-        xscale="log", xticks=counts, xticklabels=counts, xlabel="proposals of a scene", ylabel="recall", ylim=(0, 1)
-    )
+    axis.set(xscale="log", xticks=counts, xticklabels=counts, xlabel="proposals", ylabel="recall", ylim=(0, 1))
+    axis.minorticks_off()
     axis.legend(fontsize=8)
     lesson.save(fig, "recall", alt="recall against the number of proposals: the network's rises much earlier")
 
