@@ -11,6 +11,7 @@ from PIL import Image
 
 import tinyconv
 from tinyconv.cli.main import main
+from tinyconv.cli.names import UsageError
 from tinyconv.cli.train_detection import open_sources
 
 BOX = (20, 10, 60, 50)  # the red object of every picture, +0 convention
@@ -89,9 +90,9 @@ def test_parts_of_voc(here: Path) -> None:
     both = open_sources("voc", str(voc(here / "b", splits={"train": [0, 1], "val": [2, 3, 4]})), 2)
     assert [len(part) for part in both] == [2, 2]  # few of each, for a trial
     assert both[1].truth(0).boxes.tolist() == [list(BOX)]
-    with pytest.raises(ValueError, match=r"has neither trainval.txt and test.txt nor train.txt and val.txt"):
+    with pytest.raises(UsageError, match=r"has neither trainval.txt and test.txt nor train.txt and val.txt"):
         open_sources("voc", str(voc(here / "c", splits={"trainval": [0]})), None)
-    with pytest.raises(ValueError, match="holds 4 images; at least 5 are needed"):
+    with pytest.raises(UsageError, match="holds 4 images; at least 5 are needed"):
         open_sources("voc", str(voc(here / "d", 4)), None)
 
 
