@@ -41,7 +41,7 @@ def proposals(out: Path, split: str, n: int, seed: int = 0, top: int = BOXES) ->
         with np.load(file) as kept:
             if str(kept["settings"]) == str(settings) and len(kept["counts"]) >= n:
                 return [part[:top] for part in np.split(kept["boxes"], np.cumsum(kept["counts"])[:-1])[:n]]
-    with tqdm(total=n, desc=f"selective search, {split}", leave=False) as bar:
+    with tqdm(total=n, desc=f"selective search, {split}", leave=False, disable=None) as bar:
         found = search(scenes(split, n, seed), bar.update, **settings)
     counts, boxes = [len(part) for part in found], np.concatenate(found).astype(np.float32)
     np.savez(file, boxes=boxes, counts=counts, settings=str(settings))
