@@ -74,7 +74,8 @@ def warp_many(image: np.ndarray, boxes: np.ndarray, crop: int = 227, padding: in
     """Return boxes of an image as square crops with context, whatever their shape (anisotropic scaling).
 
     The enlarged box of :func:`context_box` is resized bilinearly, without averaging where it shrinks, as the released
-    code does. Outside the image the crop has the value ``fill``.
+    code does (which cuts the box out first, so that its outermost pixels know nothing of those beside the box). Outside
+    the image the crop has the value ``fill``.
 
     Parameters
     ----------
