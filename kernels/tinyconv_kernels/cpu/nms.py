@@ -9,6 +9,7 @@ from numba import njit
 _RUN = 128  # kept boxes that a box is compared with before it looks whether one of them drops it
 
 
+@np.errstate(all="ignore")  # as plain Python, 0 / 0 would warn
 def nms(boxes, keep, threshold, offset):
     """One thread owns all boxes. Writes keep: False if a kept box before it has IoU > threshold with it."""
     real = boxes.dtype.type
