@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 from compared import assert_close, assert_equal, both, quick_barriers, rubbish  # noqa: F401 (a fixture)
+from on_device import kernels
+
+import tinyconv
+from tinyconv import ops
+from tinyconv.nn import functional as F
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("quick_barriers")]
 
@@ -86,3 +91,22 @@ def test_nms(count, threshold):
         assert_equal(results)
     if count == 150:
         assert 0 < results[0][1].sum() < 150
+
+
+def test_regions_and_boxes_of_tensors():
+    """Boxes may stay on the CPU, where they are checked without a copy from the device; what is found lies there."""
+    kernels("memory")  # or skip
+    x = tinyconv.tensor(np.arange(64.0).reshape(1, 1, 8, 8)).to("cuda")
+    boxes = tinyconv.tensor(np.array([[0.0, 16, 0, 100, 75]]))
+    before, _ = kernels("memory").copies()
+    pooled = F.roi_pool(x, boxes, 2, 1 / 16)
+    assert kernels("memory").copies()[0] == before
+    assert pooled.device == "cuda" and pooled.to("cpu").tolist() == [[[[19, 22], [43, 46]]]]
+    for there in (boxes.to("cuda"), [boxes[:, 1:]], [boxes[:, 1:].to("cuda")]):
+        assert F.roi_pool(x, there, 2, 1 / 16).to("cpu").tolist() == pooled.to("cpu").tolist()
+    with pytest.raises(IndexError, match="roi_align: the images' indices in boxes"):
+        F.roi_align(x, tinyconv.tensor(np.array([[1.0, 16, 0, 100, 75]])).to("cuda"), 2)
+    row = tinyconv.tensor(np.array([[0.0, 0, 10, 10], [1, 0, 11, 10], [6, 0, 16, 10]])).to("cuda")
+    kept = ops.nms(row, tinyconv.tensor(np.array([0.8, 0.9, 0.7])).to("cuda"), 0.5)
+    assert kept.device == "cuda" and kept.to("cpu").tolist() == [1, 2]
+    assert ops.box_iou(row, row).to("cpu").numpy()[0, 1] == 90 / 110

@@ -71,7 +71,7 @@ def roi_pool(x: Tensor, boxes: Boxes, output_size: Pair, spatial_scale: float = 
     x : Tensor, (N, C, H, W), float32 or float64
     boxes : Tensor, (R, 5), or sequence of N Tensors, (L, 4)
         Of x's dtype: index of the image in the batch, x1 y1 x2 y2; or x1 y1 x2 y2 for each image. In pixels of the
-        image. They may stay on the CPU whatever device x is on: there they are checked without waiting for a GPU.
+        image. They may stay on the CPU wherever x is: what lies on a GPU is copied back to be checked.
     output_size : int or (int, int)
         PH, PW: 7 x 7 for VGG16, 6 x 6 for AlexNet.
     spatial_scale : float
