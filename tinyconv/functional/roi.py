@@ -63,8 +63,9 @@ def roi_pool(x: Tensor, boxes: Boxes, output_size: Pair, spatial_scale: float = 
     A region's corners are rounded to cells of the map (halves away from zero), and both belong to it: it has
     length = max(last - first + 1, 1) rows, of which bin i takes first + floor(i length / PH) up to
     first + ceil((i + 1) length / PH) - 1, cut at the border of the map; columns likewise. Bins may share a row. The
-    first of equal maxima wins, a NaN over all numbers (torchvision passes over it, :func:`max_pool2d` does not). A bin
-    outside the map is 0 and has no gradient; neither have the boxes.
+    first of equal maxima wins, and a NaN over all numbers. A bin outside the map is 0 and has no gradient; neither have
+    the boxes. torchvision differs in two things: it passes over NaN, where :func:`max_pool2d` does not; and it works
+    out edges in floats, which give the last of 7 bins in 57 cells a 58th.
 
     Parameters
     ----------
