@@ -8,8 +8,8 @@
 # features; a linear regression for each class moves the box. None is trained together with another.
 
 # %%
+import timeit
 from statistics import median
-from time import perf_counter
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -130,12 +130,7 @@ for scores, regress in (("softmax", False), ("svm", False), ("softmax", True), (
 
 def milliseconds(part):
     """Return the median of seven runs."""
-    times = []
-    for _ in range(2 if lesson.smoke else 7):
-        began = perf_counter()
-        part()
-        times.append(1e3 * (perf_counter() - began))
-    return median(times)
+    return 1000 * median(timeit.repeat(part, number=1, repeat=2 if lesson.smoke else 7))
 
 
 image, hundred = test.images[0], np.resize(test_found[0], (100, 4))
