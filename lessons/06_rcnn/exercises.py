@@ -20,8 +20,8 @@ def encode_boxes(proposals, truth):
 
     Row i of ``proposals`` (R, 4) belongs to row i of ``truth`` (R, 4).
 
-    Difficulty 1 of 3, 15 minutes, with decode_boxes. Hint: ``boxes[:, :2]`` are the upper left corners of all boxes,
-    ``boxes[:, 2:]`` the lower right ones, so x and y can be treated alike, without a loop.
+    Difficulty 1 of 3, 15 minutes. Hint: ``boxes[:, :2]`` are the upper left corners of all boxes, ``boxes[:, 2:]`` the
+    lower right ones, so x and y can be treated alike, without a loop. The next function belongs to this task, too.
     """
     # TASK 6.1
     # BEGIN SOLUTION

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import vision
+from tinyconv import ops, vision
 from tinyconv.data import Scenes
 from tinyconv.vision import voc_eval
 from tinyconv.vision.detections import Detections, truth
@@ -150,9 +150,9 @@ def test_6_2_in_the_librarys_ops(dtype, threshold):
     rng = np.random.default_rng(3)
     boxes, scores = some_boxes(rng, 200).astype(dtype), rng.permutation(200).astype(dtype)
     args = tinyconv.tensor(boxes), tinyconv.tensor(scores), threshold
-    wanted = tinyconv.ops.nms(*args).numpy()
+    wanted = ops.nms(*args).numpy()
     with tinyconv.backend(exercises_with("nms")):
-        found = tinyconv.ops.nms(*args).numpy()
+        found = ops.nms(*args).numpy()
     np.testing.assert_array_equal(found, wanted)
     assert 5 < len(wanted) < 195
 
