@@ -1,7 +1,7 @@
 # %% [markdown]
 # # R-CNN 3: a classifier looks at every box
 #
-# minutes 35 | needs step2_selective_search.py | next step4_roi_pooling.py
+# minutes 25 | needs step2_selective_search.py | next step4_roi_pooling.py
 #
 # R-CNN (Girshick and others, 2014) is four parts after one another: each proposal is cut out and *warped* to the size
 # that a classifier wants; the classifier's last hidden layer is computed of it; a linear SVM for each class rates these

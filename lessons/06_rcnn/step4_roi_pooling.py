@@ -1,7 +1,7 @@
 # %% [markdown]
 # # R-CNN 4: RoI pooling
 #
-# minutes 30 | needs step3_rcnn.py | next step5_fast_rcnn.py
+# minutes 25 | needs step3_rcnn.py | next step5_fast_rcnn.py
 #
 # R-CNN computes the same pixels over and over, as its boxes overlap. But convolutions can be run once, on the whole
 # image, and each box be cut out of the last *map*. There a box may be 4x6 cells or 20x3, and fully connected layers

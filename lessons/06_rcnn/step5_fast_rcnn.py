@@ -1,7 +1,7 @@
 # %% [markdown]
 # # R-CNN 5: Fast R-CNN, one pass and one loss
 #
-# minutes 30 | needs step4_roi_pooling.py | next step6_anchors.py
+# minutes 25 | needs step4_roi_pooling.py | next step6_anchors.py
 #
 # With RoI pooling the network runs once on an image, and only its last layers once for each box. And since the gradient
 # goes through the pooling, all that R-CNN trained one after the other is trained together: fully connected layers end
