@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 import numpy as _np
 
 from tinyconv.tensor import Tensor  # isort: skip  (first: everything else builds on it)
-from tinyconv import cuda, functional, models, nn, optim
+from tinyconv import cuda, functional, models, nn, ops, optim
 from tinyconv.autograd import grad
 from tinyconv.checkpoint import load, load_into, save
 from tinyconv.creation import (

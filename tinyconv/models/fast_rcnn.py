@@ -21,8 +21,8 @@ from tinyconv.nn import functional as F
 from tinyconv.nn import init
 from tinyconv.tensor import Tensor
 from tinyconv.vision.boxes import clip_boxes, decode_boxes, encode_boxes
-from tinyconv.vision.choose import choose_detections
 from tinyconv.vision.detections import Detections
+from tinyconv.vision.nms import class_nms
 from tinyconv.vision.sampling import label_proposals, sample_proposals
 from tinyconv.vision.targets import ImageTargets, unpack_targets
 
@@ -173,7 +173,7 @@ class FastRCNN(nn.Module):
             boxes, scores = self._rate(outputs, found.astype(np.float32), image.shape[1:])
         finally:
             self.train(before)
-        return choose_detections(boxes, scores, iou, least=least, top=top)
+        return class_nms(boxes, scores, iou, least=least, top=top)
 
     def _rate(self, outputs: Any, proposals: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes (P, K, 4) and probabilities (P, K) of the classes for each proposal."""
