@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tinyconv.data import Normalize, Scenes
 from tinyconv.data.detection import DetectionDataset, SceneDetection
 from tinyconv.detection.search import search
+from tinyconv.files import atomic_write
 from tinyconv.models.backbones import SEARCH
 
 TRAIN, TEST = 1000, 200  # scenes
@@ -44,5 +45,5 @@ def proposals(out: Path, split: str, n: int, seed: int = 0, top: int = BOXES) ->
     with tqdm(total=n, desc=f"selective search, {split}", leave=False, disable=None) as bar:
         found = search(scenes(split, n, seed), bar.update, **settings)
     counts, boxes = [len(part) for part in found], np.concatenate(found).astype(np.float32)
-    np.savez(file, boxes=boxes, counts=counts, settings=str(settings))
+    atomic_write(file, lambda opened: np.savez(opened, boxes=boxes, counts=counts, settings=str(settings)))
     return [part[:top].astype(np.float32) for part in found]
