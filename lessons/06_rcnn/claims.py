@@ -62,8 +62,8 @@ def _boxes(split: str, n: int, seed: int) -> list[np.ndarray]:
 def _trained(kind: str, seed: int, size: tuple[int, int]) -> tuple[Any, float]:
     """Return a detector and the seconds that its training took; ``size`` is how many scenes to train and to test on.
 
-    A kind is a detector's name, with one change: "fast_rcnn, class loss", "fast_rcnn, all background", "fast_rcnn,
-    align", "faster_rcnn, one anchor", "faster_rcnn, four steps".
+    A kind is a detector's name, with one change: "fast_rcnn, class loss", "fast_rcnn, all background", "faster_rcnn,
+    one anchor", "faster_rcnn, four steps", and for both "align".
     """
     step, (name, _, change) = _step("step8_train"), kind.partition(", ")
     n, short = size[0], size[0] < TRAIN
@@ -280,14 +280,16 @@ def verdict_four_steps(runs: Runs) -> tuple[bool, str]:
 
 
 def measure_align(seed: int, size: tuple[int, int] = (TRAIN, TEST)) -> dict[str, Any]:
-    """Fast R-CNN with RoI max pooling, and with RoI align."""
-    kinds = {"pool": "fast_rcnn", "align": "fast_rcnn, align"}
-    return {name: _judged(_trained(kind, seed, size)[0], seed, size) for name, kind in kinds.items()}
+    """Fast and Faster R-CNN with RoI max pooling, and with RoI align."""
+    kinds = [f"{name}{change}" for name in ("fast_rcnn", "faster_rcnn") for change in ("", ", align")]
+    return {kind: _judged(_trained(kind, seed, size)[0], seed, size) for kind in kinds}
 
 
 def verdict_align(runs: Runs) -> tuple[None, str]:
     """Nothing is asserted: RoI align is of a later paper, and for masks."""
-    return None, _points(runs, {"pool": "pooling", "align": "align"})
+    names = {"fast_rcnn": "Fast", "fast_rcnn, align": "with align"}
+    names |= {"faster_rcnn": "Faster", "faster_rcnn, align": "with align"}
+    return None, _points(runs, names)
 
 
 CLAIMS: Claims = {

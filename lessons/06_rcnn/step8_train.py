@@ -46,12 +46,12 @@ def build(name: str, **options: Any) -> Any:
 def learn(model: Any, n: int, boxes: list[np.ndarray], *, short: bool = False, seed: int = 0, **how: Any) -> Any:
     """Train a detector of any of the three kinds on the first n scenes; return the history, None for R-CNN.
 
-    ``short`` is for a smoke run, and for steps that find no trained detector: few steps.
+    R-CNN also gets twice as many scenes of one digit. ``short`` is for a smoke run: a few steps.
     """
     if not isinstance(model, RCNN):
         epochs = 1 if short else how.pop("epochs", EPOCHS)
         return train_detector(model, dataset("train", n, boxes, seed), epochs=epochs, seed=seed, **how)
-    source, single = scenes("train", n, seed), singles(64 if n < TRAIN else 2000, seed)
+    source, single = scenes("train", n, seed), singles(64 if short else 2 * n, seed)
     steps = {"pretrain_steps": 1, "steps": 2} if short else {}
     truths = [[data.truth(i) for i in range(len(data))] for data in (source, single)]
     train_rcnn(model, source.images, truths[0], boxes, items=(single.images, truths[1]), seed=seed, **steps, **how)

@@ -38,7 +38,7 @@ def detector(name: str, lesson: Lesson) -> Any:
         learn(model, n, boxes, seed=lesson.seed, **({"short": True} if lesson.smoke else brief))
 
     file = "model" if name == "faster_rcnn" else name
-    return lesson.load_or_train(lambda: build(name), train, name=file, short="300 scenes, about 15 s")
+    return lesson.load_or_train(lambda: build(name), train, name=file, short="300 scenes, 10 to 20 s")
 
 
 # %% [markdown]
