@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from tinyconv import device
 from tinyconv.function import no_grad
 from tinyconv.functional.loss import cross_entropy
+from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 
@@ -112,17 +112,6 @@ def confusion(outputs: Any, labels: Tensor) -> np.ndarray | None:
     valid = (truth >= 0) & (truth < k)
     guess = device.host(scores.data).argmax(axis=1) if k else truth
     return np.bincount(truth[valid] * k + guess[valid], minlength=k * k).reshape(k, k)
-
-
-@contextmanager
-def kept_modes(model: Module) -> Iterator[None]:
-    """Give every module its own ``training`` flag back at the end, whatever was done to it inside."""
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
 
 
 def home(model: Module) -> str:

@@ -19,6 +19,7 @@ from tinyconv.checkpoint_file import pack, plain, unpack
 from tinyconv.evaluation import Loss, Meter, as_tensor, home
 from tinyconv.files import writable_folder
 from tinyconv.history import History, Log, Row
+from tinyconv.nn.modes import kept_modes
 from tinyconv.progress import CompileNotice, Progress
 from tinyconv.threads import limited_threads
 from tinyconv.training_state import Settings, TrainState
@@ -223,7 +224,7 @@ class Run:
     def _call(self, callbacks: Sequence[Callable[[TrainState], Any]]) -> None:
         """Run callbacks; a figure made in evaluation mode must not leave dropout off for the next step."""
         if callbacks:
-            with evaluation.kept_modes(self.model):
+            with kept_modes(self.model):
                 for callback in callbacks:
                     callback(self.state)
 

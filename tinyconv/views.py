@@ -14,10 +14,11 @@ import numpy as np
 from tinyconv import device, nn
 from tinyconv.data.image import resize_image
 from tinyconv.data.transforms import TenCrop
-from tinyconv.evaluation import as_tensor, home, kept_modes
+from tinyconv.evaluation import as_tensor, home
 from tinyconv.function import no_grad
 from tinyconv.functional.activation import softmax
 from tinyconv.models.dense import FullyConvolutional, fully_convolutional
+from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 

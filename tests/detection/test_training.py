@@ -139,6 +139,7 @@ def test_each_of_the_four_steps_trains_what_is_its_own(monkeypatch: pytest.Monke
     source = scenes()
     dataset = DetectionDataset(source, NORMAL)
     model = small()
+    model.sampling = model.sampling._replace(rois=9)
     seen: list[tuple[Any, dict[str, np.ndarray], dict[str, np.ndarray], bool]] = []
 
     def watched(trained: Any, images: DetectionDataset, **how: Any) -> Any:
@@ -155,6 +156,9 @@ def test_each_of_the_four_steps_trains_what_is_its_own(monkeypatch: pytest.Monke
         assert proposed == (len(changed) in (2, 4))  # the detector is given proposals
     regions, detector = {"rpn_conv", "rpn_score", "rpn_delta"}, {"head", "cls_score", "bbox_pred"}
     assert changed == [{"backbone"} | regions, {"backbone"} | detector, regions, detector]
+    for name in regions:  # step 3 begins with new weights
+        assert np.abs(seen[2][1][f"{name}.weight"] - seen[0][2][f"{name}.weight"]).max() > 0.01
+    assert seen[1][0].sampling == model.sampling
     assert seen[1][0] is seen[3][0] is not model and seen[0][0] is seen[2][0] is model
     # One set of convolutions in the end: those of step 2. And the head of step 4.
     for name, value in weights(model).items():
@@ -166,12 +170,43 @@ def test_each_of_the_four_steps_trains_what_is_its_own(monkeypatch: pytest.Monke
         train_in_four_steps(model, dataset, epochs=(1, 1))  # type: ignore[arg-type]
 
 
+def test_step_two_may_begin_with_a_classifier() -> None:
+    source = scenes(2)
+    classifier = fast_rcnn(10, scale="lesson", width=0.25).backbone  # has conv1 to conv3 by name
+    model = small()
+    started: dict[str, np.ndarray] = {}
+
+    def note(detector: Any, images: DetectionDataset, **how: Any) -> Any:
+        if detector is not model and not started:
+            started.update(weights(detector))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alternating, "train_detector", note)
+        train_in_four_steps(model, DetectionDataset(source, NORMAL), epochs=(1, 1, 1, 1), classifier=classifier)
+    np.testing.assert_array_equal(started["backbone.conv2.weight"], classifier.conv2.weight.detach().numpy())
+
+
+def test_precision_is_measured_as_often_as_wanted() -> None:
+    source = scenes(2)
+    model, rows = small(), []
+    precision = Precision(DetectionDataset(source, NORMAL), every=2)
+    train_detector(
+        model, DetectionDataset(source, NORMAL), epochs=3, progress=False,
+        callbacks=[precision, lambda state: rows.append("map" in state.row)],
+    )  # fmt: skip
+    assert rows == [False, True, False]
+
+
 def test_proposals_of_a_whole_set() -> None:
     source = scenes(3)
     dataset = DetectionDataset(source, data.Compose([data.Resize(96), NORMAL]), mirror=True)
     found = proposals_of(small(), dataset, 7)
     assert [boxes.shape for boxes in found] == [(7, 4)] * 3
     assert max(boxes.max() for boxes in found) <= 64  # in the source's pixels
+    # Of the pictures as they are, however the data set mirrors them.
+    straight = proposals_of(small(), DetectionDataset(source, dataset.transform), 7)
+    for boxes, others in zip(found, straight, strict=True):
+        np.testing.assert_array_equal(boxes, others)
     other = with_proposals(dataset, found)
     assert other.mirror and len(other[0][1]) == 1 + len(source.truth(0).labels) + 7
 

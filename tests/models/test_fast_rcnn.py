@@ -12,7 +12,7 @@ import tinyconv
 from tinyconv import Tensor, gradcheck, models, nn
 from tinyconv.models.fast_rcnn import DELTA_STD, FastRCNN, Learnt, Sampling, fast_rcnn, multitask_loss
 from tinyconv.models.svd import compress
-from tinyconv.vision.boxes import encode_boxes
+from tinyconv.vision.boxes import decode_boxes, encode_boxes
 from tinyconv.vision.targets import pack_targets
 
 BOXES = np.array([[4.0, 6, 24, 30], [30, 30, 50, 58]])
@@ -78,10 +78,10 @@ def test_the_loss_by_hand() -> None:
     """Two proposals of K = 2 classes: class 1 with a box, and background."""
     scores = Tensor(np.array([[0.0, 1, 0], [2, 0, 0]]))
     deltas = Tensor(np.array([[9.0, 9, 9, 9, 0.5, 0, 2, 0], [7, 7, 7, 7, 7, 7, 7, 7]]))
-    learnt = Learnt(scores, deltas, np.array([2, 0]), np.array([[0, 0, 0, 0.0], [0, 0, 0, 0]]))
+    learnt = Learnt(scores, deltas, np.array([2, 0]), np.array([[0.2, 0, -1, 0.0], [0, 0, 0, 0]]))
     first = math.log(2 + math.e)  # class 2 has score 0
     second = math.log(math.e**2 + 2) - 2
-    boxes = 0.5 * 0.5**2 + (2 - 0.5)  # of class 2's four outputs; the mean over both proposals
+    boxes = 0.5 * 0.3**2 + (3 - 0.5)  # of class 2's four outputs, 0.3 and 3 off; the mean over both proposals
     assert float(multitask_loss(learnt).item()) == pytest.approx((first + second) / 2 + boxes / 2)
     only = multitask_loss(learnt._replace(classes=np.array([0, 0])))
     assert float(only.item()) == pytest.approx((math.log(2 + math.e) + second) / 2)
@@ -123,6 +123,15 @@ def test_no_proposals_no_objects() -> None:
         model.loss(outputs, targets(none, none))
     found = model.detect(images().numpy()[0], none)
     assert (found.boxes.shape, found.labels.shape, found.scores.shape) == ((0, 4), (0,), (0,))
+    for wrong, message in (
+        (np.zeros((4, 5)), r"FastRCNN.detect: boxes must be \(\.\.\., 4\)"),
+        (np.array([[9.0, 0, 5, 5]]), "FastRCNN.detect: proposals must be finite"),
+        (np.array([[np.nan, 0, 5, 5]]), "FastRCNN.detect: proposals must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.detect(images().numpy()[0], wrong)
+    with pytest.raises(ValueError, match="FastRCNN.detect: top must be at least 1, got -1"):
+        model.detect(images().numpy()[0], none, top=-1)
     flat = np.array([[5.0, 5, 5, 9], [7, 7, 7, 7]])  # without area
     assert np.isfinite(model.detect(images().numpy()[0], flat, least=0).boxes).all()
     with pytest.raises(ValueError, match=r"FastRCNN.detect: wanted one image \(C, H, W\), got shape \(1, 3, 64, 64\)"):
@@ -137,6 +146,49 @@ def test_detections_are_sorted_inside_the_image_and_suppressed() -> None:
     assert (np.diff(found.scores) <= 0).all() and (np.bincount(found.labels) <= 2).all()
     assert found.boxes.min() >= 0 and found.boxes.max() <= 64
     assert len(model.detect(images().numpy()[0], PROPOSALS, least=0.9)) == 3
+
+
+def test_a_box_moves_by_the_output_times_the_deviation() -> None:
+    model = small()
+    for layer in (model.cls_score, model.bbox_pred):
+        layer.weight.data[...] = 0
+    model.cls_score.bias.data[...] = [0, 0, 5, 0]  # class 1, whatever it sees
+    model.bbox_pred.bias.data[...] = [9, 9, 9, 9, 1, -0.5, 0.5, -1, 9, 9, 9, 9]
+    found = model.detect(images().numpy()[0], PROPOSALS[:1], least=0.5)
+    assert found.labels.tolist() == [1]
+    wanted = decode_boxes(PROPOSALS[:1], np.array([[0.1, -0.05, 0.1, -0.2]]))
+    np.testing.assert_allclose(found.boxes, wanted, rtol=1e-5)
+
+
+def test_each_part_keeps_its_mode() -> None:
+    model = small().train()
+    model.head.eval()
+    model.detect(images().numpy()[0], PROPOSALS)
+    assert model.training and model.backbone.training and not model.head.training
+
+
+def test_training_draws_by_the_step_and_evaluation_always_the_same() -> None:
+    def sample(step: int) -> list[float]:
+        with tinyconv.random.training_step(step, [5]):
+            return [g.random() for g in model._generators("rois", 1)]
+
+    model = small()
+    assert sample(1) == sample(1) != sample(2)
+    model.eval()
+    assert sample(1) == sample(2)
+
+
+def test_compressing_keeps_what_was_set() -> None:
+    model = small().eval()
+    model.head.fc6.bias.data[...] = np.arange(128)
+    model.sampling, model.search = Sampling(7, 0.5, (0.0, 0.5)), {"k": 9}
+    model.freeze("conv2")
+    twin = compress(model, (9,))
+    np.testing.assert_array_equal(twin.head.fc6.second.bias.detach().numpy(), np.arange(128))
+    assert (twin.sampling, twin.search, twin.training) == (model.sampling, {"k": 9}, False)
+    assert not twin.backbone.conv2.weight.requires_grad and twin.backbone.conv3.weight.requires_grad
+    with pytest.raises(ValueError, match="compress: wanted a fast_rcnn or faster_rcnn, got rcnn"):
+        compress(models.rcnn(2, scale="lesson"), (9,))  # type: ignore[arg-type]
 
 
 def test_compressing_with_all_singular_values_changes_nothing() -> None:
@@ -154,7 +206,11 @@ def test_compressing_with_all_singular_values_changes_nothing() -> None:
     assert np.linalg.matrix_rank(product) == 9
     with pytest.raises(ValueError, match="compress: wanted a detector with whole layers"):
         compress(few, (5,))
-    for ranks, message in (((0,), "a rank must lie in 1..128"), ((4, 4), "svd must have 1 numbers")):
+    for ranks, message in (
+        ((0,), "a rank must lie in 1..128"),
+        ((4, 4), "svd must be 1 numbers"),
+        (32, "svd must be 1 numbers"),
+    ):
         with pytest.raises(ValueError, match=message):
             compress(model, ranks)
 
@@ -172,9 +228,7 @@ def test_a_checkpoint_holds_the_detector(tmp_path: Path) -> None:
 def test_weights_of_a_classifier() -> None:
     classifier = models.vgg(10, scale="paper", width=1 / 32, image_size=32)
     model = fast_rcnn(4, width=1 / 32)
-    with pytest.raises(
-        ValueError, match="FastRCNN.init_from: wanted a classifier with.* fc6 have other shapes"
-    ):
+    with pytest.raises(ValueError, match="FastRCNN.init_from: wanted a classifier with.* fc6 have other shapes"):
         model.init_from(classifier)
     whole = models.vgg(10, scale="paper", width=1 / 32)
     copied = model.init_from(whole)
@@ -193,6 +247,8 @@ def test_what_the_builder_refuses() -> None:
         ({"backbone": "vgg16", "scale": "lesson"}, "must be"),
         ({"pooling": "mean"}, "fast_rcnn: pooling must be"),
         ({"scale": "large"}, "fast_rcnn: scale must be"),
+        ({"search": "everywhere"}, "fast_rcnn: search must be"),
+        ({"num_classes": 2.5}, "fast_rcnn: num_classes must be an int of at least 1, got 2.5"),
     ):
         with pytest.raises(ValueError, match=message):
             fast_rcnn(device="meta", **arguments)

@@ -96,15 +96,20 @@ def test_the_region_loss_by_hand() -> None:
     assert float(off.item()) == pytest.approx(math.log(2) + 4 / 256 * 2.5 * 2)
 
 
-def test_the_mean_over_images_is_that_of_their_losses() -> None:
+def test_two_images_weigh_as_much_as_one() -> None:
+    """Flat scores give ln 2 whatever is sampled, and every object is off by the same."""
     model = small(np.float64).eval()
-    outputs = model(images(2, np.float64))
-    one = [model.regions_loss(Outputs(*(part[n : n + 1] for part in outputs)), [image()]) for n in (0, 1)]
-    both = model.regions_loss(outputs, [image(), image()])
-    # Evaluation draws by the image's place in the batch: the second image is given the first one's sample here.
-    assert float(one[0].item()) != float(one[1].item())
-    first = model.regions_loss(Outputs(*(part[[0, 0]] for part in outputs)), [image(np.zeros((0, 4)))] * 2)
-    assert math.isfinite(float(first.item())) and math.isfinite(float(both.item()))
+    anchors = grid_anchors(model.anchors, (16, 16), 4)
+    boxes = anchors[[(8 * 16 + 7) * 9 + 5, (3 * 16 + 3) * 9 + 4]]
+    deltas = encode_boxes(anchors[:, None], boxes) / np.array(model.regions.std)
+    near = box_iou(anchors, boxes).argmax(1)
+    truth = deltas[np.arange(len(anchors)), near].reshape(1, 16, 16, 36).transpose(0, 3, 1, 2) + 3  # in all four
+    flat = [np.zeros((1, channels, 16, 16)) for channels in (32, 18)]
+    one, two = (Outputs(*(Tensor(np.repeat(part, n, 0)) for part in (*flat, truth))) for n in (1, 2))
+    alone = float(model.regions_loss(one, [image(boxes)]).item())
+    # The 26 x 26 box: its anchor and four neighbours, shifted by 4, with 22 / 30; the 18 x 18 box: its anchor alone.
+    assert alone == pytest.approx(math.log(2) + 4 / 256 * 6 * 4 * 2.5)
+    assert float(model.regions_loss(two, [image(boxes)] * 2).item()) == pytest.approx(alone)
 
 
 def test_proposals_lie_where_the_deltas_say() -> None:
@@ -183,11 +188,23 @@ def test_images_without_room_for_an_anchor() -> None:
     assert len(model.detect(images(size=8).numpy()[0], least=0.99)) == 3  # in use it clips
 
 
-def test_nan_weights_are_noticed() -> None:
+@pytest.mark.parametrize("layer", ["backbone.conv1", "rpn_score", "rpn_delta"])
+def test_nan_weights_are_noticed(layer: str) -> None:
     model = small().eval()
-    model.rpn_score.weight.data[...] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    model.get_submodule(layer).weight.data[...] = np.nan
+    with pytest.raises(ValueError, match="got NaN: the network has diverged"):
         model.detect(images().numpy()[0])
+
+
+def test_what_the_builder_refuses() -> None:
+    for arguments, message in (
+        ({"sizes": 16}, "faster_rcnn: sizes must be a tuple of one or more numbers, got 16"),
+        ({"ratios": ()}, "faster_rcnn: ratios must be a tuple of one or more numbers"),
+        ({"sizes": (-3,)}, "wanted one or more sizes and ratios, all above 0"),
+        ({"pooling": "mean"}, "faster_rcnn: pooling must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            faster_rcnn(device="meta", scale="lesson", **arguments)
 
 
 STEP = """

@@ -38,8 +38,9 @@ def test_best_first_and_suppressed_by_better_ones_only() -> None:
     found, scores = run(near, [0.1, 0.5, 0.3])
     assert scores == [0.5, 0.3] and found == [[0, 0, 20, 18], [30, 30, 50, 50]]
     assert run(near, [0.1, 0.5, 0.3], ProposalRule(100, 1, 0.7, 4))[1] == [0.5]
-    # Only the two best enter suppression; without the third, nothing fills up.
-    assert run(near, [0.1, 0.5, 0.45], ProposalRule(2, 100, 0.7, 4))[1] == [0.5, 0.45]
+    # Only the two best enter suppression, and one of them is dropped: the third does not fill up.
+    assert run(near, [0.45, 0.5, 0.1], ProposalRule(2, 100, 0.7, 4))[1] == [0.5]
+    assert run(near, [0.45, 0.5, 0.1], ProposalRule(3, 100, 0.7, 4))[1] == [0.5, 0.1]
     assert ProposalRule(2, 100).with_count(7) == ProposalRule(2, 7)
 
 
@@ -47,5 +48,8 @@ def test_none_is_left_or_the_network_has_diverged() -> None:
     boxes, scores = propose(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4)), (50, 60), RULE)
     assert boxes.shape == (0, 4) and scores.shape == (0,)
     assert run([[0, 0, 3, 3]], [1.0]) == ([], [])
-    with pytest.raises(ValueError, match="NaN"):
-        run([[0, 0, 20, 20]], [float("nan")])
+    few = ProposalRule(1, 100, 0.7, 4)
+    with pytest.raises(ValueError, match="propose: scores and deltas must be numbers, got NaN"):
+        run([[0, 0, 20, 20], [0, 0, 9, 9]], [1.0, float("nan")], few)  # also where it would be cut off
+    with pytest.raises(ValueError, match="propose: scores and deltas must be numbers, got NaN"):
+        propose(np.ones(1), np.full((1, 4), np.nan), ANCHOR, (50, 60), RULE)

@@ -15,7 +15,6 @@ _EPOCHS = {"scenes": 6, "voc": 20, "coco": 10}
 _SCENES: dict[str, Any] = {"items": ("mnist",), "background": "textured"}
 # Photographs at the lesson's scale: small enough for a laptop, objects larger than those of the scenes.
 _PHOTOGRAPHS = {"lesson": ((160, 256), (24, 48, 96)), "paper": ((600, 1000), None)}
-_PROPOSALS = 2000  # of selective search, per image
 
 
 def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
@@ -33,8 +32,10 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     tinyconv.manual_seed(options.seed)
     extra: dict[str, Any] = {}
     sizes, anchors = _PHOTOGRAPHS[options.scale]
-    if kind != "scenes" and anchors is not None and name == "faster_rcnn":
+    if kind != "scenes" and name == "faster_rcnn" and anchors is not None:
         extra["sizes"] = anchors
+    if kind != "scenes" and name == "fast_rcnn":
+        extra["search"] = "paper"
     model: Any = models.build(name, num_classes=len(train.classes), scale=options.scale, **extra)
     model.to(options.device)
     normalise = data.Normalize(0.5, 0.25)
@@ -43,11 +44,13 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     if name == "fast_rcnn":
         proposals = [_search(model, source, part) for source, part in ((train, "training"), (test, "test"))]
     mirror = kind != "scenes"  # a digit's mirror image is none
-    dataset = DetectionDataset(train, transform, proposals=proposals[0], mirror=mirror, most_proposals=_PROPOSALS)
+    dataset = DetectionDataset(train, transform, proposals=proposals[0], mirror=mirror)
     held_out = DetectionDataset(test, transform, proposals=proposals[1])
     epochs = options.epochs or (1 if options.smoke else _EPOCHS[kind])
-    batch_size = options.batch_size or (BATCH_SIZE if kind == "scenes" or options.scale == "lesson" else 1)
-    lr = options.lr or (LR if options.scale == "lesson" else 0.001)
+    paper = options.scale == "paper"
+    # Sec. 3.1.3 of Faster R-CNN: the anchors of one image; sec. 2.3 of Fast R-CNN: the proposals of two.
+    batch_size = options.batch_size or (1 if paper and name == "faster_rcnn" else BATCH_SIZE)
+    lr, decay = options.lr or (0.001 if paper else LR), 5e-4 if paper else 0.0
 
     default = Path("tinyconv-output", "train", f"{name}-{kind}{'-smoke' if options.smoke else ''}")
     folder = Path(options.out or default)
@@ -58,8 +61,8 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     print(f"run:   {passes}, {batch_size} images per step, SGD, rate {lr:g}, seed {options.seed}", flush=True)
     precision = Precision(held_out, proposals=proposals[1])
     train_detector(
-        model, dataset, epochs=epochs, lr=lr, batch_size=batch_size, test=held_out, seed=options.seed,
-        workers=options.workers or 0, callbacks=[precision], out=folder, resume=options.resume,
+        model, dataset, epochs=epochs, lr=lr, weight_decay=decay, batch_size=batch_size, test=held_out,
+        seed=options.seed, workers=options.workers or 0, callbacks=[precision], out=folder, resume=options.resume,
         resume_command=resume_command,
     )  # fmt: skip
     for file in ("checkpoint.npz", "curves.png", "train.jsonl"):

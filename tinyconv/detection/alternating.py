@@ -12,10 +12,11 @@ from tinyconv import device, nn
 from tinyconv.data.detection import DetectionDataset
 from tinyconv.detection.evaluation import scale_between
 from tinyconv.detection.training import LR, train_detector
-from tinyconv.evaluation import kept_modes
 from tinyconv.function import no_grad
 from tinyconv.models.fast_rcnn import FastRCNN, fast_rcnn
 from tinyconv.models.faster_rcnn import FasterRCNN, initialise_regions
+from tinyconv.nn.modes import kept_modes
+from tinyconv.random import generator
 from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 from tinyconv.vision.targets import unpack_targets
@@ -25,8 +26,8 @@ _OF_DETECTOR = ("head", "cls_score", "bbox_pred")
 
 
 def train_in_four_steps(
-    model: FasterRCNN, dataset: DetectionDataset, *, epochs: tuple[int, int, int, int], lr: float = LR, seed: int = 0,
-    progress: bool = True,
+    model: FasterRCNN, dataset: DetectionDataset, *, epochs: tuple[int, int, int, int],
+    classifier: nn.Module | None = None, lr: float = LR, seed: int = 0, progress: bool = True,
 ) -> FasterRCNN:  # fmt: skip
     """Train a Faster R-CNN so that both its networks come to share convolutions.
 
@@ -37,9 +38,11 @@ def train_in_four_steps(
     Parameters
     ----------
     model : FasterRCNN
-        Changed in place, and returned. Its initial weights are those of step 1, and those of step 2 are drawn next.
+        Changed in place, and returned. Its initial weights are those of step 1.
     epochs : tuple of 4 ints
         Passes over the images in each step; the released schedule has 80k, 40k, 80k, 40k steps.
+    classifier : Module, optional
+        Whose layers step 2 begins with, as the paper's with ImageNet's; without one its weights are drawn.
     """
     who = "train_in_four_steps"
     if len(epochs) != 4:
@@ -53,6 +56,8 @@ def train_in_four_steps(
     train_detector(model, dataset, epochs=epochs[0], loss=regions_loss, parameters=own, **how)
 
     detector = _detector_like(model)
+    if classifier is not None:
+        detector.init_from(classifier)
     first = with_proposals(dataset, proposals_of(model, dataset))
     train_detector(detector, first, epochs=epochs[1], **how)
 
@@ -83,11 +88,12 @@ def proposals_of(model: FasterRCNN, dataset: DetectionDataset, count: int | None
     with kept_modes(model), limited_threads(model):
         model.eval()
         for i in range(len(dataset)):
-            original, image = dataset.source.read(i)[0].shape[1:], dataset[i][0]
+            picture = dataset.source.read(i)[0]  # as it is: an item of the data set may be mirrored
+            image = picture if dataset.transform is None else dataset.transform(picture, generator(0, "see", 0, i))
             where = next(model.parameters()).device
             outputs = model(Tensor(device.move(image[None], where)))
             boxes, _ = model.proposals(outputs, [image.shape[1:]], rule)[0]
-            found.append(boxes / scale_between(original, image.shape[1:]))
+            found.append(boxes / scale_between(picture.shape[1:], image.shape[1:]))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinyconv.data.detection import DetectionDataset
-from tinyconv.evaluation import kept_modes
+from tinyconv.nn.modes import kept_modes
 from tinyconv.threads import limited_threads
 from tinyconv.vision.detections import Detections
 from tinyconv.vision.nms import best_first

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tinyconv import device, errors, nn
-from tinyconv.evaluation import home, kept_modes
+from tinyconv.evaluation import home
 from tinyconv.function import no_grad
+from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 

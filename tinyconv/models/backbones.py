@@ -55,7 +55,7 @@ BACKBONES = {"paper": {"vgg16": _vgg16(), "zf": _zf()}, "lesson": {"small": _SMA
 
 
 #: Where detectors without regions of their own look: arguments of ``selective_search``. The paper's fast mode; for
-#: scenes of 64 pixels, whose objects are 14 to 28 wide, two hierarchies (chosen for recall on training scenes).
+#: scenes of 64 pixels, whose objects are 14 to 28 wide, four hierarchies (lesson 06, step 2 has their recall).
 SEARCH: dict[str, dict[str, Any]] = {
     "paper": {"mode": "fast"},
     "lesson": {"k": (50, 100), "min_size": 8, "min_side": 4, "colours": ("rgb", "lab"), "measures": ("ctsf",)},
@@ -98,8 +98,8 @@ def head(
 
     With ``ranks`` each of them is two: :func:`tinyconv.models.svd.factored`.
     """
-    if ranks is not None and len(ranks) != len(plan.hidden):
-        raise ValueError(f"{who}: svd must have {len(plan.hidden)} numbers, one per fully connected layer, got {ranks}")
+    if ranks is not None and (not isinstance(ranks, (tuple, list)) or len(ranks) != len(plan.hidden)):
+        raise ValueError(f"{who}: svd must be {len(plan.hidden)} numbers, one for each layer, got {ranks!r}")
     layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
     units = channels * plan.roi**2
     for place, hidden in enumerate(plan.hidden):

@@ -19,8 +19,9 @@ from tinyconv.models.registry import describe
 from tinyconv.models.stack import check_scale
 from tinyconv.nn import functional as F
 from tinyconv.nn import init
+from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
-from tinyconv.vision.boxes import clip_boxes, decode_boxes, encode_boxes
+from tinyconv.vision.boxes import check_boxes, clip_boxes, decode_boxes, encode_boxes
 from tinyconv.vision.detections import Detections
 from tinyconv.vision.nms import class_nms
 from tinyconv.vision.sampling import label_proposals, sample_proposals
@@ -154,7 +155,8 @@ class FastRCNN(nn.Module):
         image : array, (C, H, W)
             Of any size, prepared as the training images were.
         proposals : array, (P, 4), optional
-            Boxes to look at, in pixels of ``image``; by default those of :meth:`propose`.
+            Boxes to look at, in pixels of ``image``; by default those of :meth:`propose`, for which Fast R-CNN needs an
+            image with values in [0, 1]. :func:`tinyconv.detection.evaluation.detect_in` searches the picture itself.
         least : float
             Probability below which nothing is reported.
         iou : float
@@ -162,17 +164,18 @@ class FastRCNN(nn.Module):
         top : int
             Detections per class at most.
         """
+        who = f"{type(self).__name__}.detect"
         if image.ndim != 3:
-            raise ValueError(f"{type(self).__name__}.detect: wanted one image (C, H, W), got shape {image.shape}")
-        before = self.training
-        self.eval()
-        try:
+            raise ValueError(f"{who}: wanted one image (C, H, W), got shape {image.shape}")
+        if top < 1:
+            raise ValueError(f"{who}: top must be at least 1, got {top}")
+        given = None if proposals is None else _checked(who, proposals)
+        with kept_modes(self):
+            self.eval()
             where = next(self.parameters())
             outputs = self(Tensor(device.move(image[None].astype(where.dtype, copy=False), where.device)))
-            found = self.propose(outputs, image) if proposals is None else np.asarray(proposals).reshape(-1, 4)
+            found = self.propose(outputs, image) if given is None else given
             boxes, scores = self._rate(outputs, found.astype(np.float32), image.shape[1:])
-        finally:
-            self.train(before)
         return class_nms(boxes, scores, iou, least=least, top=top)
 
     def _rate(self, outputs: Any, proposals: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -230,6 +233,15 @@ class FastRCNN(nn.Module):
         return frozen
 
 
+def _checked(who: str, proposals: Any) -> np.ndarray:
+    """Return proposals as (P, 4); ValueError unless they are finite and their corners the right way round."""
+    boxes = np.asarray(proposals)
+    boxes = check_boxes(who, boxes.reshape(0, 4) if not boxes.size else boxes)
+    if boxes.ndim != 2 or not np.isfinite(boxes).all() or (boxes[:, :2] > boxes[:, 2:]).any():
+        raise ValueError(f"{who}: proposals must be finite (P, 4) with x1 <= x2 and y1 <= y2, got shape {boxes.shape}")
+    return boxes
+
+
 def _rois(boxes: Sequence[np.ndarray], pooling: str, maps: Tensor) -> Tensor:
     """Return the boxes as rows (image, x1, y1, x2, y2) beside the maps.
 
@@ -269,6 +281,7 @@ def fast_rcnn(
     backbone: str | None = None,
     pooling: str = "pool",
     svd: tuple[int, ...] | None = None,
+    search: str | None = None,
     in_channels: int = 3,
     image_size: tuple[int, int] | None = None,
     scale: str = "paper",
@@ -292,6 +305,8 @@ def fast_rcnn(
     svd : tuple of ints, optional
         How many singular values of fc6, fc7 are kept (sec. 3.1): each becomes two smaller layers.
         :func:`tinyconv.models.svd.compress` makes such a network of a trained one.
+    search : {"paper", "lesson"}, optional
+        Settings of selective search in use, by default those of the scale: :data:`tinyconv.models.backbones.SEARCH`.
     image_size : (int, int)
         Height and width for ``summary``; images of every size fit.
     scale : str
@@ -305,14 +320,16 @@ def fast_rcnn(
     name = "fast_rcnn"
     check_scale(name, scale, width)
     errors.check_choice(name, "pooling", pooling, ("pool", "align"))
+    search = scale if search is None else search
+    errors.check_choice(name, "search", search, tuple(SEARCH))
     chosen, parts, plan = detector_parts(name, num_classes, backbone, svd, in_channels, scale, width, device, dtype)
-    size, _, sampling, search = SCALES[scale]
+    size, _, sampling, _ = SCALES[scale]
     model = FastRCNN(parts, roi=plan.roi, stride=plan.stride, pooling=pooling, sampling=sampling)
-    model.search = dict(search)
+    model.search = dict(SEARCH[search])
     size = size if image_size is None else image_size
     return describe(
         model, name, (in_channels, *size), num_classes=num_classes, backbone=chosen, pooling=pooling, svd=svd,
-        in_channels=in_channels, image_size=size, scale=scale, width=width, dtype=np.dtype(dtype).name,
+        search=search, in_channels=in_channels, image_size=size, scale=scale, width=width, dtype=np.dtype(dtype).name,
     )  # fmt: skip
 
 
@@ -321,6 +338,8 @@ def detector_parts(
     dtype: Any,
 ) -> tuple[str, dict[str, nn.Module], Any]:  # fmt: skip
     """Return the backbone's name, the modules of a Fast R-CNN with initial weights, and the backbone's plan."""
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
+        raise ValueError(f"{who}: num_classes must be an int of at least 1, got {num_classes!r}")
     chosen, plan = plan_of(who, name, scale)
     place = {"device": where, "dtype": dtype}
     trunk, channels = backbone(plan, in_channels, width, place)

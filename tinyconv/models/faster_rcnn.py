@@ -127,11 +127,11 @@ class FasterRCNN(FastRCNN):
         return self.regions_loss(outputs, images) + detector
 
     def regions_loss(self, outputs: Outputs, images: Sequence[ImageTargets]) -> Tensor:
-        """Return the region proposal network's loss (eq. 1), the mean over the images.
+        """Return the region proposal network's loss (eq. 1), for all images together.
 
         L = (1 / Ncls) sum_i -ln p_i(right) + balance (1 / Nreg) sum_i [i is an object] smoothL1(t_i - t_i*)
 
-        Ncls anchors are sampled in each image, Nreg is the number of places of the map.
+        Ncls counts the anchors sampled in all images, Nreg the places of all maps.
         """
         rows, columns = outputs.scores.shape[2:]
         anchors = grid_anchors(self.anchors, (rows, columns), self.stride)
@@ -235,9 +235,10 @@ def faster_rcnn(
     errors.check_choice(name, "pooling", pooling, ("pool", "align"))
     chosen, parts, plan = detector_parts(name, num_classes, backbone, svd, in_channels, scale, width, device, dtype)
     regions = SCALES[scale]
-    regions = regions._replace(
-        sizes=tuple(sizes) if sizes else regions.sizes, ratios=tuple(ratios) if ratios else regions.ratios
-    )
+    for key, value in (("sizes", sizes), ("ratios", ratios)):
+        if value is not None and (not isinstance(value, (tuple, list)) or not value):
+            raise ValueError(f"{name}: {key} must be a tuple of one or more numbers, got {value!r}")
+    regions = regions._replace(sizes=tuple(sizes or regions.sizes), ratios=tuple(ratios or regions.ratios))
     anchors = _anchors(regions, plan.stride, scale)
     place: dict[str, Any] = {"device": device, "dtype": dtype}
     channels = [layer.out_channels for layer in parts["backbone"].children() if isinstance(layer, nn.Conv2d)][-1]

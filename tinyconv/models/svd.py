@@ -50,15 +50,17 @@ def compress(model: FastRCNN, ranks: tuple[int, ...]) -> FastRCNN:
     Raises
     ------
     ValueError
-        The model is compressed already, or a rank is larger than its layer.
+        The model is another one, or compressed already; or a rank is larger than its layer.
     """
     from tinyconv import models
 
-    config: Any = model.config
+    config: Any = getattr(model, "config", None) or {"builder": type(model).__name__, "arguments": {}}
     builder, arguments = config["builder"], config["arguments"]
+    if "svd" not in arguments:
+        raise ValueError(f"compress: wanted a fast_rcnn or faster_rcnn, got {builder}")
     if arguments["svd"] is not None:
         raise ValueError(f"compress: wanted a detector with whole layers, got one of svd={arguments['svd']}")
-    twin: Any = models.build(builder, **arguments | {"svd": tuple(ranks)})
+    twin: Any = models.build(builder, **arguments | {"svd": ranks})
     twin.to(next(model.parameters()).device)
     state = dict(model.state_dict())
     for name, layer in twin.get_submodule("head").named_children():
@@ -68,5 +70,11 @@ def compress(model: FastRCNN, ranks: tuple[int, ...]) -> FastRCNN:
                 del state[key]
             state |= {f"head.{name}.{key}": value for key, value in layer.state_dict().items()}
     twin.load_state_dict(state)
+    learnt = {name: p.requires_grad for name, p in model.named_parameters()}
+    for name, p in twin.named_parameters():
+        p.requires_grad_(learnt.get(name, True))
+    for name in ("sampling", "search", "regions"):  # settings that may have been changed since it was built
+        if hasattr(model, name):
+            setattr(twin, name, getattr(model, name))
     twin.train(model.training)
     return twin

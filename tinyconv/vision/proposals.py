@@ -21,7 +21,8 @@ class ProposalRule:
     iou : float
         Of two boxes that overlap more, the worse is dropped.
     least_side : float
-        Boxes narrower or lower than this are dropped, in pixels.
+        Boxes narrower or lower than this are dropped, in pixels of the image as the network sees it (the authors'
+        program multiplies 16 by the factor that the picture was resized with).
     """
 
     before: int
@@ -56,8 +57,10 @@ def propose(
     Raises
     ------
     ValueError
-        A score is NaN: the network has diverged.
+        A score or a delta is no number: the network has diverged.
     """
+    if np.isnan(scores).any() or not np.isfinite(deltas).all():
+        raise ValueError("propose: scores and deltas must be numbers, got NaN: the network has diverged")
     boxes = clip_boxes(decode_boxes(anchors, deltas), size)
     large = (boxes[:, 2:] - boxes[:, :2] >= rule.least_side).all(1)
     boxes, scores = boxes[large], scores[large]
