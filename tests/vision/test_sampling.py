@@ -37,9 +37,27 @@ def test_a_quarter_are_objects_if_there_are_so_many(objects: int, wanted: int, r
     assert 0.05 in overlaps[easy]
 
 
+def test_background_begins_at_the_lower_bound_and_ends_before_the_upper(rng: np.random.Generator) -> None:
+    overlaps = np.array([0.1, 0.3, 0.5, 0.09, 0.51])
+    assert sorted(sample_proposals(np.zeros(5, int), overlaps, 64, rng).tolist()) == [0, 1]
+    assert sample_proposals(np.zeros(5, int), overlaps, 64, rng, background=(0.3, 0.5)).tolist() == [1]
+    # Where none is between them, those below the upper one.
+    assert sorted(sample_proposals(np.zeros(5, int), overlaps, 64, rng, background=(0.2, 0.3)).tolist()) == [0, 3]
+
+
 def test_what_is_missing_is_not_made_up(rng: np.random.Generator) -> None:
     few = sample_proposals(np.array([1, 0, 0]), np.array([0.8, 0.2, 0.4]), 64, rng)
     assert sorted(few.tolist()) == [0, 1, 2]
     # No object in the image: background of any overlap, or it would teach nothing.
     assert sorted(sample_proposals(np.zeros(3, int), np.zeros(3), 64, rng).tolist()) == [0, 1, 2]
     assert len(sample_proposals(np.zeros(0, int), np.zeros(0), 64, rng)) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"count": -1}, {"share": 2}, {"share": -0.1}, {"share": np.nan}]
+    + [{"background": bounds} for bounds in ((-0.1, 0.5), (0.5, 0.1), (0.3, 0.3), (0.1, 2), (np.nan, 0.5))],
+)
+def test_errors(wrong: dict, rng: np.random.Generator) -> None:
+    with pytest.raises(ValueError, match="sample_proposals: wanted count >= 0, a share in .*, got "):
+        sample_proposals(**{"classes": np.zeros(3, int), "overlaps": np.zeros(3), "count": 2, "rng": rng, **wrong})

@@ -145,10 +145,12 @@ def test_errors() -> None:
     for wrong in (
         {"k": -1},
         {"k": math.nan},
+        {"k": math.inf},
         {"sigma": -1},
         {"sigma": math.inf},
         {"sigma": math.nan},
         {"min_size": -1},
+        {"min_size": math.inf},
     ):
         with pytest.raises(ValueError, match="felzenszwalb: wanted k, sigma and min_size of at least 0"):
             felzenszwalb(np.zeros((4, 4)), **wrong)

@@ -231,6 +231,8 @@ def test_errors(image: np.ndarray) -> None:
     for wrong in (labels - 1, labels + 1):
         with pytest.raises(ValueError, match=r"hierarchy: labels must be 0\.\.n-1, each at least once"):
             hierarchy(image, wrong)
+    with pytest.raises(ValueError, match="hierarchy: labels must be integers, got float64"):
+        hierarchy(image, labels + 0.7)
     for measures in ("", "cc", "ctsx"):
         with pytest.raises(ValueError, match="measures must be one or more letters of 'ctsf', each once, got"):
             hierarchy(image, labels, measures)
@@ -243,7 +245,11 @@ def test_errors(image: np.ndarray) -> None:
             ValueError, match="selective_search: wanted one or more k, measures and colours of rgb, hsv"
         ):
             selective_search(image, **wrong)
-    with pytest.raises(ValueError, match="selective_search: wanted k, sigma and min_size of at least 0"):
-        selective_search(image, k=-1)
+    for wrong in ({"k": -1}, {"k": np.inf}, {"k": (50, np.nan)}, {"sigma": np.inf}, {"min_size": np.inf}):
+        with pytest.raises(ValueError, match="selective_search: wanted k, sigma and min_size of at least 0 and finite"):
+            selective_search(image, **wrong)
+    for side in (np.nan, np.inf, -1):
+        with pytest.raises(ValueError, match="selective_search: min_side must be finite and at least 0, got"):
+            selective_search(image, min_side=side)
     with pytest.raises(ValueError, match="selective_search: image must be floats in"):
         selective_search(image * np.nan)

@@ -210,13 +210,25 @@ def test_errors() -> None:
             LinearSVM().fit(x, given)
     with pytest.raises(ValueError, match="of at least one example"):
         LinearSVM().fit(x[:0], labels[:0])
-    with pytest.raises(ValueError, match=r"features must be floating \(N, F\), got float64 of shape \(40,\)"):
-        LinearSVM().fit(x[:, 0], labels)
+    for given, got in (
+        (x[:, 0], r"float64 of shape \(40,\)"),
+        (x.astype(np.float16), r"float16 of shape \(40, 5\)"),
+        (x.astype(int), "int64 of"),
+    ):
+        with pytest.raises(ValueError, match=rf"features must be float32 or float64 \(N, F\), got {got}"):
+            LinearSVM().fit(given, labels)
     x[3, 2] = np.nan
     with pytest.raises(ValueError, match="LinearSVM.fit: features must be finite, got NaN"):
         LinearSVM().fit(x, labels)
     with pytest.raises(ValueError, match="HardNegatives.look: features must be finite"):
         HardNegatives(LinearSVM(), rows(1)).look(np.full((2, 2), np.inf))
+    cache = HardNegatives(LinearSVM(), rows())
+    cache.look(rows())
+    with pytest.raises(ValueError, match="HardNegatives: wanted positives or negatives to learn from, got neither"):
+        cache.finish()
+    for sweeps in (1.5, 0, np.inf, "9"):
+        with pytest.raises(ValueError, match="LinearSVM: sweeps must be an int of at least 1, got "):
+            LinearSVM(sweeps=sweeps)
     with pytest.raises(ValueError, match="LinearSVM: C must be positive and finite, got 0"):
         LinearSVM(C=0)
     with pytest.raises(ValueError, match="LinearSVM: bias_feature must be at least 0, got -1"):

@@ -151,6 +151,15 @@ def test_detection_without_area_finds_nothing() -> None:
     assert flags([found(([5, 5, 5, 5], 0.9), ([9, 9, 1, 1], 0.8))], [truth([BOX], [0])]) == [False, False]
 
 
+def test_object_without_area_is_found_by_nothing() -> None:
+    flat = Truth([[5, 5, 5, 5], BOX], [0, 0], [False, False])  # by hand: truth() takes none; lists will do
+    result = evaluate_detections([Detections([[5, 5, 5, 5], BOX], [0, 0], [0.9, 0.8])], [flat], ["a"])
+    assert result.objects.tolist() == [2]
+    assert result.curves[0].precision.tolist() == [0, 0.5] and result.curves[0].recall.tolist() == [0, 0.5]
+    # One pixel in the +1 convention.
+    assert flags([found(([5, 5, 5, 5], 0.9))], [flat], offset=1) == [True]
+
+
 def test_table() -> None:
     result = evaluate_detections([found((BOX, 0.9), (FAR, 0.3))], [truth([BOX], [0])], ["zero", "one"])
     assert str(result).splitlines() == [
@@ -192,6 +201,18 @@ def test_errors() -> None:
         evaluate_detections([found()], [truth([BOX], [1])], ["a"])
     with pytest.raises(ValueError, match=r"boxes must be \(\.\.\., 4\), got shape \(1, 3\)"):
         evaluate_detections([Detections(np.zeros((1, 3)), np.array([0]), np.array([1.0]))], there, ["a"])
+    for parts in ((2, 1, 2), (2, 2, 1), (1, 2, 2)):
+        boxes, labels, scores = np.array([BOX, FAR])[: parts[0]], np.zeros(2, int)[: parts[1]], np.ones(2)[: parts[2]]
+        wanted = r"wanted boxes \(R, 4\), R labels and R {}, image 0 has "
+        with pytest.raises(ValueError, match=wanted.format("scores")):
+            evaluate_detections([Detections(boxes, labels, scores)], there, ["a"])
+        with pytest.raises(ValueError, match=wanted.format("flags")):
+            evaluate_detections([found()], [Truth(boxes, labels, scores == 0)], ["a"])
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.1, image 0 has another detection"):
+        evaluate_detections([Detections(np.array([BOX]), np.array([0.5]), np.ones(1))], there, ["a", "b"])
+    for classes in (None, 3, "ab", [1, 2]):
+        with pytest.raises(TypeError, match="evaluate_detections: classes must be a sequence of names, .* got "):
+            evaluate_detections([found()], there, classes)
     with pytest.raises(ValueError, match="metric must be one of '11-point', 'all-point', got '2007'"):
         average_precision([True], 1, "2007")
     with pytest.raises(ValueError, match=r"at most positives=1 of them true, got shape \(2,\) with 2"):

@@ -54,21 +54,36 @@ def sample_proposals(
 ) -> np.ndarray:
     """Return the proposals of a training step: at most a share of objects, the rest background.
 
-    Background has an overlap in [low, high) of ``background``; low > 0 leaves out the easiest. Where no proposal has
-    such an overlap, as in an image without objects, every one below ``high`` may be taken. There may be fewer than
-    ``count`` in all; none is taken twice (Girshick 2015, sec. 2.3).
+    Background has an overlap in [low, high) of ``background``; low > 0 leaves out the easiest. There may be fewer than
+    ``count`` in all; none is taken twice (Girshick 2015, sec. 2.3). One rule is ours: where no proposal has such an
+    overlap, as in an image without objects, every one below ``high`` may be taken.
 
     Parameters
     ----------
     classes, overlaps : array, (P,)
         From :func:`label_proposals`.
+    count : int
+    share : float
+        In [0, 1]: the objects are at most this part of ``count``.
+    background : (float, float)
+        Bounds of the overlap, 0 <= low < high <= 1.
 
     Returns
     -------
     array, (at most count,), int64
         Places of the proposals, objects first.
+
+    Raises
+    ------
+    ValueError
+        count is negative, or share or background out of their range.
     """
     low, high = background
+    if not (count >= 0 and 0 <= share <= 1 and 0 <= low < high <= 1):
+        raise ValueError(
+            "sample_proposals: wanted count >= 0, a share in [0, 1] and background (low, high) with "
+            f"0 <= low < high <= 1, got {count}, {share} and {background}"
+        )
     objects = np.flatnonzero(classes > 0)
     empty = np.flatnonzero((classes == 0) & (overlaps >= low) & (overlaps < high))
     if not len(empty):

@@ -89,7 +89,7 @@ def felzenszwalb(image: np.ndarray, k: float = 100, sigma: float = 0.8, min_size
     Raises
     ------
     ValueError
-        The image is none, or not in [0, 1]; k, sigma or min_size is negative.
+        The image is none, or not in [0, 1]; k, sigma or min_size is negative or not finite.
 
     References
     ----------
@@ -103,8 +103,10 @@ def _segmentations(
     who: str, planes: np.ndarray, ks: Sequence[float], sigma: float, min_size: int | None
 ) -> Iterator[np.ndarray]:
     """Yield the labels of an image (C, H, W) of 0..255 for each k; blur and edges are computed once."""
-    if not (min(ks) >= 0 and 0 <= sigma < np.inf and (min_size is None or min_size >= 0)):
-        raise ValueError(f"{who}: wanted k, sigma and min_size of at least 0, got {tuple(ks)}, {sigma} and {min_size}")
+    if not all(0 <= value < np.inf for value in (*ks, sigma, 0 if min_size is None else min_size)):
+        raise ValueError(
+            f"{who}: wanted k, sigma and min_size of at least 0 and finite, got {tuple(ks)}, {sigma} and {min_size}"
+        )
     blur, _ = _gaussian(sigma)
     first, second, weight = segmentation.pixel_edges(segmentation.separable_filter(planes, blur, blur))
     order = segmentation.stable_order(weight)
@@ -169,9 +171,12 @@ def hierarchy(image: np.ndarray, labels: np.ndarray, measures: str = "ctsf", col
     Uijlings et al. 2013, sec. 3.1 and 3.2. It does not say how slopes are binned: here those below 0 count as 0.
     """
     planes = colour_space(image, colours)
-    labels = np.ascontiguousarray(labels, np.int64)
+    labels = np.asarray(labels)
     if labels.shape != planes.shape[1:]:
         raise ValueError(f"hierarchy: labels must be {planes.shape[1:]} like the image, got shape {labels.shape}")
+    if labels.dtype.kind not in "biu":
+        raise ValueError(f"hierarchy: labels must be integers, got {labels.dtype}")
+    labels = np.ascontiguousarray(labels, np.int64)
     if labels.min() < 0 or not np.bincount(labels.reshape(-1)).all():
         raise ValueError("hierarchy: labels must be 0..n-1, each at least once")
     return _group(labels, _bins(planes), _check_measures("hierarchy", measures))
@@ -232,7 +237,7 @@ def selective_search(
     measures : str or sequence of str
         Each a set of letters of "ctsf".
     min_side : float
-        Narrower or lower boxes are left out. The default is for images 500 pixels wide.
+        Narrower or lower boxes are left out; at least 0. The default is for images 500 pixels wide.
     seed : int
         Of the draws u.
     mode : {"fast", "quality"}, optional
@@ -250,7 +255,7 @@ def selective_search(
 
     References
     ----------
-    Uijlings et al. 2013, sec. 3; the settings of Girshick et al. 2014, sec. 2.1.
+    Uijlings et al. 2013, sec. 3; its fast mode in Girshick et al. 2014, sec. 2.2.
     """
     who = "selective_search"
     if mode is not None:
@@ -265,6 +270,8 @@ def selective_search(
             f"{who}: wanted one or more k, measures and colours of {', '.join(COLOUR_SPACES)}, "
             f"got {k}, {measures} and {colours}"
         )
+    if not 0 <= min_side < np.inf:
+        raise ValueError(f"{who}: min_side must be finite and at least 0, got {min_side}")
     if len(image_planes(who, image)) == 1:
         spaces = ("intensity",)
     found: list[np.ndarray] = []

@@ -73,7 +73,9 @@ class LinearSVM:
     sweeps: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("C", "positive_weight", "tolerance", "sweeps"):
+        if not isinstance(self.sweeps, (int, np.integer)) or self.sweeps < 1:
+            raise ValueError(f"LinearSVM: sweeps must be an int of at least 1, got {self.sweeps!r}")
+        for name in ("C", "positive_weight", "tolerance"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"LinearSVM: {name} must be positive and finite, got {getattr(self, name)}")
         if not 0 <= self.bias_feature < np.inf:
@@ -87,7 +89,7 @@ class LinearSVM:
 
         Parameters
         ----------
-        features : array, (N, F), floating
+        features : array, (N, F), float32 or float64
         labels : array, (N,), bool
             True for the positives. There may be none of one kind.
         seed : int
@@ -204,6 +206,8 @@ class HardNegatives:
     def train(self) -> None:
         """Train on what is in the cache, then drop the easy negatives."""
         features = np.concatenate([self.positives, self.negatives])
+        if not len(features):
+            raise ValueError("HardNegatives: wanted positives or negatives to learn from, got neither")
         labels = np.arange(len(features)) < len(self.positives)
         self.plane = self.svm.fit(features, labels, self.seed)
         self.negatives = self.negatives[self.plane.scores(self.negatives) >= self.evict]
@@ -245,10 +249,12 @@ def mine_hard_negatives(
 
 
 def _checked(who: str, features: np.ndarray) -> np.ndarray:
-    """Return the features as a contiguous floating array (N, F), or raise."""
+    """Return the features as a contiguous array (N, F) of float32 or float64, or raise."""
     features = np.asarray(features)
-    if features.ndim != 2 or features.dtype.kind != "f":
-        raise ValueError(f"{who}: features must be floating (N, F), got {features.dtype} of shape {features.shape}")
+    if features.ndim != 2 or features.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"{who}: features must be float32 or float64 (N, F), got {features.dtype} of shape {features.shape}"
+        )
     if not np.isfinite(features).all():
         raise ValueError(f"{who}: features must be finite, got NaN or infinity")
     return np.ascontiguousarray(features)

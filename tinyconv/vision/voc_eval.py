@@ -164,7 +164,7 @@ def evaluate_detections(
     The detections of a class, of all images together, are taken in order of score (equal ones in order of image and
     place). Each looks at the object of its image and class with which it has the largest IoU, and at no other. It is a
     true positive if that IoU is above ``threshold`` and no detection before it found the same object; otherwise it is a
-    false positive. A detection that finds a difficult object does not count.
+    false positive. A detection that finds a difficult object does not count. A box without area overlaps nothing.
 
     Parameters
     ----------
@@ -183,8 +183,11 @@ def evaluate_detections(
 
     Raises
     ------
+    TypeError
+        classes are no names.
     ValueError
-        There are not as many detections as truths; a score is NaN; a label is not in 0..K-1.
+        There are not as many detections as truths, or in an image not as many labels or scores as boxes; a score is
+        NaN; a label is not in 0..K-1.
 
     References
     ----------
@@ -193,12 +196,10 @@ def evaluate_detections(
     who = "evaluate_detections"
     if len(detections) != len(truths):
         raise ValueError(f"{who}: wanted detections and truth of the same images, got {len(detections)}, {len(truths)}")
-    for i, (found, true) in enumerate(zip(detections, truths, strict=True)):
-        for kind, labels in (("detection", found.labels), ("object", true.labels)):
-            if len(labels) and not (0 <= np.min(labels) and np.max(labels) < len(classes)):
-                raise ValueError(f"{who}: labels must be in 0..{len(classes) - 1}, image {i} has another {kind}")
-        if np.isnan(found.scores).any():
-            raise ValueError(f"{who}: scores must be numbers, image {i} has NaN")
+    if np.ndim(classes) != 1 or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"{who}: classes must be a sequence of names, one for each label, got {classes!r}")
+    detections = [Detections(*_checked(i, "detection", *each, len(classes))) for i, each in enumerate(detections)]
+    truths = [Truth(*_checked(i, "object", *each, len(classes))) for i, each in enumerate(truths)]
     objects = [sum(int(((true.labels == k) & ~true.difficult).sum()) for true in truths) for k in range(len(classes))]
     judged = [_judge(detections, truths, k, threshold, offset) for k in range(len(classes))]
     curves = [Curve(*precision_recall(flags, n), scores) for (flags, scores), n in zip(judged, objects, strict=True)]
@@ -207,6 +208,25 @@ def evaluate_detections(
         for metric in METRICS
     )
     return Evaluation(tuple(classes), eleven, every, tuple(curves), np.array(objects, np.int64))
+
+
+def _checked(
+    image: int, kind: str, boxes: np.ndarray, labels: np.ndarray, values: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return boxes, labels and scores or flags of an image as arrays, or raise as :func:`evaluate_detections` does."""
+    who, word = "evaluate_detections", "scores" if kind == "detection" else "flags"
+    boxes = check_boxes(who, np.asarray(boxes).reshape(-1, 4) if np.size(boxes) == 0 else boxes)
+    labels, values = np.asarray(labels), np.asarray(values, np.float64 if kind == "detection" else bool)
+    if boxes.ndim != 2 or not boxes.shape[:1] == labels.shape == values.shape:
+        raise ValueError(
+            f"{who}: wanted boxes (R, 4), R labels and R {word}, "
+            f"image {image} has {boxes.shape}, {labels.shape} and {values.shape}"
+        )
+    if not np.isin(labels, np.arange(classes)).all():
+        raise ValueError(f"{who}: labels must be in 0..{classes - 1}, image {image} has another {kind}")
+    if np.isnan(values).any():
+        raise ValueError(f"{who}: scores must be numbers, image {image} has NaN")
+    return boxes, labels, values
 
 
 def _judge(
@@ -218,9 +238,9 @@ def _judge(
         mine, there = np.flatnonzero(found.labels == label), np.flatnonzero(true.labels == label)
         if not len(mine):
             continue
-        scores += np.asarray(found.scores)[mine].tolist()
+        scores += found.scores[mine].tolist()
         mine_boxes, there_boxes = (
-            check_boxes("evaluate_detections", boxes)[which] + np.array([0, 0, offset, offset])
+            boxes[which] + np.array([0, 0, offset, offset])
             for boxes, which in ((found.boxes, mine), (true.boxes, there))
         )
         overlap = box_iou(mine_boxes, there_boxes)
