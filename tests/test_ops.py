@@ -74,6 +74,7 @@ def test_regions_are_those_of_functional() -> None:
         (lambda: ops.nms(tinyconv.zeros(1, 4), Tensor(np.array([np.nan])), 0.5), ValueError, "no NaN"),
         (lambda: ops.nms(tinyconv.ones(1, 4) * np.inf, tinyconv.zeros(1), 0.5), ValueError, "finite boxes"),
         (lambda: ops.nms(tinyconv.zeros(1, 4), tinyconv.zeros(1), -0.1), ValueError, r"threshold must be in \[0, 1\]"),
+        (lambda: ops.nms(tinyconv.zeros(1, 4), tinyconv.zeros(1), "a"), TypeError, "must be a number, got 'a'"),
         (lambda: ops.nms(BOXES, tinyconv.zeros(60), 0.5), TypeError, "boxes must be a Tensor, got ndarray"),
         (lambda: ops.nms(tinyconv.zeros(1, 4).long(), tinyconv.zeros(1), 0.5), TypeError, "float32 or float64"),
         (lambda: ops.nms(tinyconv.zeros(1, 4), tinyconv.zeros(1).to("meta"), 0.5), RuntimeError, "on one device"),

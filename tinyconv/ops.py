@@ -31,6 +31,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
     Raises
     ------
+    TypeError
+        boxes or scores are no Tensors, or iou_threshold is no number.
     ValueError
         Shapes do not fit; a box is not finite, a score NaN; a threshold outside [0, 1].
 

@@ -15,6 +15,7 @@ from tinyconv.models.backbones import SEARCH
 from tinyconv.models.rcnn import RCNN, Features, rcnn
 from tinyconv.vision import encode_boxes
 from tinyconv.vision.box_regression import Regression, Whitening
+from tinyconv.vision.nms import class_nms
 from tinyconv.vision.svm import Plane
 from tinyconv.vision.warp import warp_many
 
@@ -156,6 +157,22 @@ def test_detection_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.detect(IMAGE, boxes, iou=0).boxes.shape == (4, 4)
 
 
+def test_suppression_is_that_of_class_nms(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    model, low = fitted(3), rng.uniform(0, 30, (40, 2))
+    boxes = np.concatenate([low, low + rng.uniform(5, 20, (40, 2))], axis=1)
+    tops = rng.integers(0, 9, (40, 3)).astype(float)  # some are equal
+    seeing(monkeypatch, model, *tops.tolist())
+    for least, top in ((None, 100), (3.0, 5)):
+        found = model.detect(IMAGE, boxes, least=least, top=top, regress=False)
+        lowest = -np.inf if least is None else least
+        wanted = class_nms(np.repeat(boxes[:, None], 3, axis=1), 2 * tops - 1, 0.3, least=lowest, top=top)
+        for part, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(part, other)
+    seeing(monkeypatch, model, [np.nan, 0, 0], [1, 1, 1])
+    with pytest.raises(ValueError, match="RCNN.detect: wanted finite boxes and no NaN"):
+        model.detect(IMAGE, boxes[:2], least=0)  # not less than 0, and not more
+
+
 def test_boxes_are_regressed_once_after_suppression(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted(2)
     boxes = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10], [50, 30, 60, 40]])
@@ -222,8 +239,9 @@ def test_proposals_are_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rcnn(device="meta").search == {"mode": "fast"}  # sigma 0.8, k 50 and 100, HSV and Lab, 20 px
 
 
-def test_nothing_proposed() -> None:
-    found = fitted(3).detect(IMAGE, np.zeros((0, 4)))
+@pytest.mark.parametrize("proposals", [np.zeros((0, 4)), [], np.zeros(0)])
+def test_nothing_proposed(proposals: Any) -> None:
+    found = fitted(3).detect(IMAGE, proposals)
     assert found.boxes.shape == (0, 4) and found.labels.shape == found.scores.shape == (0,)
 
 

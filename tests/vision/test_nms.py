@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinyconv
 from tinyconv.vision import box_iou
-from tinyconv.vision.nms import class_nms, nms
+from tinyconv.vision.nms import class_nms, kept_of_classes, nms
 
 ROW = np.array([[0.0, 0, 9, 9], [3, 0, 12, 9], [6, 0, 15, 9]])  # A, B, C
 COORDINATE = st.integers(0, 8)
@@ -79,6 +79,24 @@ def test_a_box_below_the_least_score_drops_nothing_and_only_the_top_of_each_clas
     for none in (class_nms(boxes, scores, 0.5, least=1.5), class_nms(boxes[:0], scores[:0], 0.5)):
         assert none.boxes.shape == (0, 4) and none.labels.shape == none.scores.shape == (0,)
     assert class_nms(boxes[:, :0], scores[:, :0], 0.5).labels.shape == (0,)
+
+
+def test_which_proposals_stay_and_as_what() -> None:
+    every = np.broadcast_to(ROW[:, None], (3, 2, 4))  # the same boxes for both classes
+    scores = np.array([[0.9, 0.1], [0.8, 0.95], [0.7, 0.2]])
+    proposals, labels = kept_of_classes("test", every, scores, 0.5, offset=1.0)
+    assert list(zip(labels.tolist(), proposals.tolist(), strict=True)) == [(0, 0), (0, 2), (1, 1)]
+    assert proposals.dtype == labels.dtype == np.int64
+    with pytest.raises(ValueError, match="^test: wanted finite boxes and no NaN"):
+        kept_of_classes("test", every, scores * np.nan, 0.5, least=0.5)
+
+
+@pytest.mark.parametrize("value", ["a", None, True, [0.5]])
+def test_what_is_no_number(value: object) -> None:
+    with pytest.raises(TypeError, match="^nms: threshold must be a number, got "):
+        nms(ROW, np.zeros(3), value)
+    with pytest.raises(TypeError, match="^class_nms: offset must be a number, got "):
+        class_nms(ROW[:, None], np.zeros((3, 1)), 0.5, offset=value)
 
 
 @pytest.mark.parametrize(

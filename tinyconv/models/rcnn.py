@@ -27,7 +27,7 @@ from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 from tinyconv.vision.boxes import check_boxes, clip_boxes, decode_boxes
 from tinyconv.vision.detections import Detections
-from tinyconv.vision.nms import nms
+from tinyconv.vision.nms import best_first, kept_of_classes
 from tinyconv.vision.warp import context_scale, warp_many
 
 # fmt: off
@@ -134,9 +134,7 @@ class RCNN(nn.Module):
 
     def look(self, image: np.ndarray, boxes: np.ndarray) -> Features:
         """Return the :class:`Features` of boxes (P, 4) of an image (C, H, W): each is warped to a crop with context."""
-        image, boxes = self.prepare(image), check_boxes("RCNN", boxes)
-        if boxes.ndim != 2:
-            raise ValueError(f"RCNN: boxes must be (P, 4), got shape {boxes.shape}")
+        image, boxes = self.prepare(image), _checked_boxes("RCNN", boxes)
         parts = (boxes[i : i + _AT_ONCE] for i in range(0, len(boxes), _AT_ONCE))
         return self._measure(warp_many(image, part, self.crop, self.padding) for part in parts)
 
@@ -200,7 +198,7 @@ class RCNN(nn.Module):
         Raises
         ------
         ValueError
-            The image or the boxes have a wrong shape.
+            The image or the boxes have a wrong shape, or a score is NaN.
         RuntimeError
             There are no trained SVMs, or no regressors.
         """
@@ -212,16 +210,18 @@ class RCNN(nn.Module):
                 f"RCNN.detect: image must be one floating ({len(self.mean)}, H, W), got {image.dtype} of shape "
                 f"{image.shape}"
             )
-        boxes = self.propose(image) if proposals is None else check_boxes("RCNN.detect", proposals)
+        boxes = self.propose(image) if proposals is None else _checked_boxes("RCNN.detect", proposals)
         seen = self.look(image, boxes)
         rated = self.rate(seen, scores)
-        kept, labels = self._suppress(boxes, rated, least, iou, top)
+        every = np.broadcast_to(boxes[:, None], (*rated.shape, 4))  # each class sees the same boxes
+        least = -np.inf if least is None else least
+        kept, labels = kept_of_classes("RCNN.detect", every, rated, iou, least=least, top=top)
         chosen = boxes[kept]
         if regress:
             deltas = self.regressors.deltas(seen.pool[kept], labels)
             chosen = clip_boxes(decode_boxes(chosen, deltas), (image.shape[1], image.shape[2]))
         ratings = rated[kept, labels]
-        order = np.argsort(-ratings, kind="stable")
+        order = best_first(ratings)
         return Detections(chosen[order], labels[order], ratings[order])
 
     def rate(self, features: Features, scores: str = "svm") -> np.ndarray:
@@ -229,18 +229,6 @@ class RCNN(nn.Module):
         if scores == "softmax":
             return F.softmax(Tensor(features.scores), 1).numpy()[:, 1:]
         return self.svms.rate(features.top)
-
-    def _suppress(
-        self, boxes: np.ndarray, rated: np.ndarray, least: float | None, iou: float, top: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return which proposals are left, class by class, and of which class."""
-        kept, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for label, values in enumerate(rated.T):
-            some = np.arange(len(boxes)) if least is None else np.flatnonzero(values >= least)
-            found = some[nms(boxes[some], values[some], iou)[:top]]
-            kept.append(found)
-            labels.append(np.full(len(found), label, np.int64))
-        return np.concatenate(kept), np.concatenate(labels)
 
     def _check_trained(self, scores: str, regress: bool) -> None:
         errors.check_choice("RCNN.detect", "scores", scores, ("svm", "softmax"))
@@ -265,6 +253,14 @@ class RCNN(nn.Module):
         finally:
             for module, training in before:
                 module.training = training
+
+
+def _checked_boxes(who: str, boxes: np.ndarray) -> np.ndarray:
+    """Return the boxes as (P, 4), those of an empty list too; ValueError if they are none."""
+    boxes = check_boxes(who, np.zeros((0, 4)) if np.shape(boxes) == (0,) else boxes)
+    if boxes.ndim != 2:
+        raise ValueError(f"{who}: boxes must be (P, 4), got shape {boxes.shape}")
+    return boxes
 
 
 def _small(classes: int, in_channels: int, size: int | None, scale: str, width: float, where: dict) -> nn.Module:

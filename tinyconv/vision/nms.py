@@ -31,6 +31,8 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, *, offset: floa
 
     Raises
     ------
+    TypeError
+        threshold or offset is no number.
     ValueError
         boxes are no (R, 4) or there are not R scores; a box is not finite, a score NaN; a threshold outside [0, 1].
 
@@ -74,24 +76,41 @@ def class_nms(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As :func:`nms` does; the shapes do not fit together.
     """
-    who, boxes, scores = "class_nms", check_boxes("class_nms", boxes), np.asarray(scores)
+    boxes, scores = check_boxes("class_nms", boxes), np.asarray(scores)
+    proposals, labels = kept_of_classes("class_nms", boxes, scores, threshold, least=least, top=top, offset=offset)
+    order = best_first(scores[proposals, labels])
+    proposals, labels = proposals[order], labels[order]
+    return Detections(boxes[proposals, labels], labels, scores[proposals, labels])
+
+
+def kept_of_classes(
+    who: str,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    *,
+    least: float = -np.inf,
+    top: int | None = None,
+    offset: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which proposals stay and as what, (D,) int64 each: class by class, the best of each first.
+
+    See :func:`class_nms`, which looks up their boxes; R-CNN first moves these.
+    """
     if boxes.ndim != 3 or scores.shape != boxes.shape[:2]:
         raise ValueError(
             f"{who}: wanted boxes (P, K, 4) and scores (P, K), got shapes {boxes.shape} and {scores.shape}"
         )
-    proposals, labels = [], []
+    proposals, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for k in range(boxes.shape[1]):
         own, values = check_scored(who, boxes[:, k], scores[:, k], threshold, offset)
         (some,) = np.nonzero(values >= least)
         proposals.append(some[_kept(own[some], values[some], threshold, offset)[:top]])
-        labels.append(np.full(len(proposals[-1]), k))
-    proposal, label = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (proposals, labels))
-    order = best_first(scores[proposal, label])
-    proposal, label = proposal[order], label[order]
-    return Detections(boxes[proposal, label], label, scores[proposal, label])
+        labels.append(np.full(len(proposals[-1]), k, np.int64))
+    return np.concatenate(proposals), np.concatenate(labels)
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
@@ -117,6 +136,9 @@ def check_scored(who: str, boxes: np.ndarray, scores: np.ndarray, threshold: flo
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(f"{who}: wanted finite boxes and no NaN, got {boxes[row].tolist()} with score {scores[row]}")
+    for name, value in (("threshold", threshold), ("offset", offset)):
+        if np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":
+            raise TypeError(f"{who}: {name} must be a number, got {value!r}")
     if not 0 <= threshold <= 1:
         raise ValueError(f"{who}: threshold must be in [0, 1], got {threshold}")
     if not offset >= 0:
