@@ -145,6 +145,17 @@ def test_pretraining_leaves_the_last_layer_alone() -> None:
         pretrain(model, crops[:3], labels[:3], progress=False)
 
 
+def test_fine_tuning_decays_weights_by_5e_4() -> None:
+    """After one step: lr * decay * weight less than without decay, of the paper's 5e-4."""
+    images, truths, proposals = data(2)
+    before, (decayed, plain) = model_of(dtype=np.float64), (model_of(dtype=np.float64) for _ in range(2))
+    fine_tune(decayed, images.astype(float), truths, proposals, steps=1, lr=0.1, progress=False)
+    fine_tune(plain, images.astype(float), truths, proposals, steps=1, lr=0.1, weight_decay=0, progress=False)
+    for start, one, other in zip(*(model.network.parameters() for model in (before, decayed, plain)), strict=True):
+        change = other.detach().numpy() - one.detach().numpy()
+        np.testing.assert_allclose(change, 0.1 * 5e-4 * start.detach().numpy(), atol=1e-12)
+
+
 class Recorded(LinearSVM):
     """Remembers the first training of each class, and returns a plane of zeros, so that every negative is hard."""
 
@@ -201,6 +212,24 @@ def test_svms_learn_from_objects_and_from_what_is_far_of_them(monkeypatch: pytes
     seen.clear()
     fit_svms(model_of(2), images, truths, proposals, svm=Recorded(), negative=0.5, progress=False)
     assert where(seen[0][1])[0] == [0, 0, 0, 10, 29]  # IoU .345
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(3, range(3)), (200, range(200)), (399, range(0, 399, 2)),
+                                               (1000, range(0, 1000, 5))])  # fmt: skip
+def test_features_are_measured_on_200_images_at_most(
+    count: int, wanted: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(self: RCNN, image: np.ndarray, boxes: np.ndarray) -> Features:
+        asked.append(int(image[0, 0, 0]))
+        return boxes_as_features(self, image, boxes)
+
+    asked: list[int] = []
+    monkeypatch.setattr(RCNN, "look", looked)
+    images = np.tile(np.arange(count, dtype=np.float32)[:, None, None, None], (1, 3, 1, 1))
+    nothing, proposals = truth([], []), np.array([[0.0, 0, 1, 1]])
+    fit_svms(model_of(1), images, [nothing] * count, [proposals] * count, svm=Recorded(), progress=False)
+    # Then every image is looked at twice: at its objects, and at what is far of them.
+    assert asked == [*wanted, *range(count), *range(count)] and len(wanted) <= 200
 
 
 def test_regressors_learn_from_pairs_that_overlap_by_more_than_06(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def fit_svms(
     """
     check_images("fit_svms", images, truths, proposals)
     svm = LinearSVM() if svm is None else svm
-    sample = range(0, len(images), max(1, len(images) // _SAMPLE))
+    sample = range(0, len(images), -(-len(images) // _SAMPLE))
     with limited_threads(model):
         scale = feature_scale(np.concatenate([model.look(images[i], proposals[i]).top for i in sample]))
         objects = _of_objects(model, images, truths, scale)
