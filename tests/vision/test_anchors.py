@@ -99,6 +99,9 @@ def test_object_that_no_anchor_meets() -> None:
     assert label_anchors(anchors, np.concatenate([far, boxes(20)]), (200, 200))[0].tolist() == [1, -1]
     empty = np.array([[12, 12, 12, 12.0]])  # an object without area overlaps nothing
     assert label_anchors(anchors, empty, (200, 200))[0].tolist() == [0, 0]
+    # Of 0.0005 pixels: the one anchor that meets it has an IoU of 1e-9, which is no tie with 0.
+    speck = np.array([[35, 15, 35.0005, 15.0005]])
+    assert label_anchors(anchors, speck, (200, 200))[0].tolist() == [0, 1]
 
 
 def test_anchors_across_the_border_are_ignored() -> None:

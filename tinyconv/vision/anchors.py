@@ -191,7 +191,7 @@ def label_anchors(
     labels[inside & (largest >= negative)] = -1
     best = np.where(inside[:, None], overlap, 0).max(0)
     # Anchors that overlap equally by symmetry may differ by a rounding.
-    ties = (overlap >= best - 1e-9) & (best > 0)
+    ties = (overlap >= best - 1e-9) & (overlap > 0)
     labels[inside & ((largest >= positive) | ties.any(1))] = 1
     return labels, matched
 
