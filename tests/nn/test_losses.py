@@ -89,6 +89,19 @@ def test_kl_div_is_zero_for_equal_distributions_and_at_zero_probability() -> Non
     assert F.kl_div(p.softmax(1).log(), p.softmax(1), reduction="sum").item() == pytest.approx(0, abs=1e-15)
 
 
+def test_smooth_l1_by_hand() -> None:
+    """x^2 / 2 below 1, |x| - 1/2 above (Girshick 2015, eq. 3); sigma = 3 of Faster R-CNN's code is beta = 1/9."""
+    x = Tensor(np.array([0.5, 1, 2, -0.3]), requires_grad=True)
+    found = F.smooth_l1_loss(x, tinyconv.zeros(4, dtype=tinyconv.float64), reduction="none")
+    np.testing.assert_allclose(found.detach().numpy(), [0.125, 0.5, 1.5, 0.045])
+    found.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0.5, 1, 1, -0.3])
+    # 9 x^2 / 2 below 1/9, |x| - 1/18 above: the two meet.
+    near = 1 / 9 + np.array([-1e-9, 0, 1e-9])
+    sharp = F.smooth_l1_loss(Tensor(np.array([*near, 1])), tinyconv.zeros(4, dtype=tinyconv.float64), "none", 1 / 9)
+    np.testing.assert_allclose(sharp.numpy(), [0.0555556] * 3 + [0.9444444], atol=5e-8)
+
+
 def test_target_errors() -> None:
     x = Tensor(scores())
     for op in ("cross_entropy", "nll_loss"):

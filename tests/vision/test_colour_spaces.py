@@ -36,6 +36,23 @@ def test_lab_of_known_colours(name: str, wanted: tuple[float, ...]) -> None:
     np.testing.assert_allclose((lightness / 2.55, a - 128, b - 128), wanted, atol=0.02)
 
 
+@pytest.mark.parametrize("colour", [(0.02, 0.02, 0.02), (0.035, 0.004, 0.03), (0.039, 0.045, 0.01), (0.2, 0.5, 0.04)])
+def test_lab_of_dark_colours(colour: tuple[float, float, float]) -> None:
+    """From where the standard puts the primaries and white in the plane of x and y; no table of sRGB to XYZ."""
+    corners = np.array([[0.64, 0.33], [0.30, 0.60], [0.15, 0.06], [0.3127, 0.3290]])
+    directions = np.column_stack([corners, 1 - corners.sum(1)])
+    white = directions[3] / directions[3, 1]
+    shares = np.linalg.solve(directions[:3].T, white)
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    xyz = (linear * shares) @ directions[:3] / white
+    x, y, z = (t ** (1 / 3) if t > 216 / 24389 else (24389 / 27 * t + 16) / 116 for t in xyz)
+    wanted = 116 * y - 16, 500 * (x - y), 200 * (y - z)
+    lightness, a, b = colour_space(pixel(*colour), "lab").reshape(3)
+    np.testing.assert_allclose((lightness / 2.55, a - 128, b - 128), wanted, atol=0.005)
+    if colour == (0.02, 0.02, 0.02):
+        assert wanted[0] == pytest.approx(24389 / 27 * 0.02 / 12.92)
+
+
 def test_shares_and_intensity() -> None:
     np.testing.assert_allclose(colour_space(pixel(0.2, 0.3, 0.5), "rgi").reshape(3), [51, 76.5, 85])
     np.testing.assert_allclose(colour_space(pixel(0, 0, 0), "rgi").reshape(3), [85, 85, 0])

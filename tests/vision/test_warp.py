@@ -45,6 +45,21 @@ def test_the_released_box_is_one_pixel_wider_than_meant() -> None:
     assert ours[2] - ours[0] == 227  # and we by 1
 
 
+def test_the_released_box_is_rounded_half_up() -> None:
+    # Pixel 3 alone, twice enlarged: 3.5 -+ 1.
+    assert context_box(np.array([3, 3, 3, 3]), 4, 1, offset=1).tolist() == [3, 3, 5, 5]
+    assert context_box(np.array([4, 4, 4, 4]), 4, 1, offset=1).tolist() == [4, 4, 6, 6]
+
+
+def test_the_image_begins_at_0_and_ends_before_its_size() -> None:
+    image = np.arange(1.0, 65).reshape(1, 8, 8)
+    # Centres of the crop's pixels: 0, 2, 4, 6, and 2, 4, 6, 8.
+    first, last = (warp(image, np.array(box), 4, 0, fill=-1)[0] for box in ([-1, -1, 7, 7], [1, 1, 9, 9]))
+    assert first[0, 0] == 1 and (first > 0).all()  # there is no pixel before the first
+    assert (last[3] == -1).all() and (last[:, 3] == -1).all()
+    np.testing.assert_array_equal(last[:3, :3], first[1:, 1:])
+
+
 def test_the_enlarged_box_keeps_its_centre_and_shape() -> None:
     boxes = np.array([[3.0, 5, 10, 25], [-4, 0, 1, 2]])
     found = context_box(boxes, 32, 4)

@@ -74,8 +74,9 @@ def warp_many(image: np.ndarray, boxes: np.ndarray, crop: int = 227, padding: in
     """Return boxes of an image as square crops with context, whatever their shape (anisotropic scaling).
 
     The enlarged box of :func:`context_box` is resized bilinearly, without averaging where it shrinks, as the released
-    code does (which cuts the box out first, so that its outermost pixels know nothing of those beside the box). Outside
-    the image the crop has the value ``fill``.
+    code does. (That cuts out the part inside the image first, so that its outermost pixels know nothing of those beside
+    the box, and rounds the size and the place that this part has in the crop to whole pixels; here nothing is rounded.)
+    Outside the image the crop has the value ``fill``.
 
     Parameters
     ----------
