@@ -127,6 +127,22 @@ def test_the_networks_of_the_papers(name, here, capsys):
         assert line.split()[-5:] == [f"{score:.2f}", *(f"{edge:.0f}" for edge in box)]
 
 
+def test_without_weights_it_is_the_lessons_detector(here, capsys):
+    assert main(["detect", "street.png"]) == 2
+    assert "tinyconv lesson 06_rcnn --step 8 makes it" in capsys.readouterr().err
+    Path("tinyconv-output/06").mkdir(parents=True)
+    Path("net.npz").rename("tinyconv-output/06/model.npz")
+    assert main(["detect", "street.png"]) == 0
+    assert "street.png: 2 objects" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["predict", "street.png"], ["explain", "filters"]])
+def test_commands_for_classifiers_name_this_one(command, here, capsys):
+    assert main([*command, "--weights", "net.npz"]) == 2
+    wanted = "net.npz holds a detector; tinyconv detect IMAGE --weights net.npz draws what it finds"
+    assert wanted in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments, code, message",
     [

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv.cli import models
 from tinyconv.cli.names import UsageError
 
 HELP = """find objects in pictures, with a trained detector
 
 examples:
+  tinyconv detect scene.png                                 with what lesson 06's step 8 trained
   tinyconv detect street.jpg --weights tinyconv-output/train/faster_rcnn-voc/checkpoint.npz
   tinyconv detect a.png b.png --weights checkpoint.npz --least 0.8 --out found
 
@@ -25,7 +27,9 @@ _LEAST, _LEAST_SVM = 0.5, 0.0  # a probability; the distance from an SVM's borde
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("files", metavar="IMAGE", nargs="+", help="a picture (PNG, JPEG, ...)")
-    parser.add_argument("--weights", metavar="FILE", required=True, help="a checkpoint of rcnn, fast_rcnn, faster_rcnn")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a checkpoint of rcnn, fast_rcnn or faster_rcnn (lesson 06's, if it is there)"
+    )
     parser.add_argument(
         "--least", type=float, metavar="SCORE",
         help=f"lowest score that is shown ({_LEAST}, a probability; of rcnn {_LEAST_SVM:g}, an SVM's score)",
@@ -52,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.out or Path(OUTPUT) / "detect")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out must name a folder, got the file {folder}")
-    model, transform, classes = open_detector(Path(options.weights))
+    weights = Path(options.weights) if options.weights else models.lesson_checkpoint("faster_rcnn")
+    model, transform, classes = open_detector(weights)
     usual = _LEAST_SVM if model.config["builder"] == "rcnn" else _LEAST
     least = usual if options.least is None else options.least
     mode = "L" if model.input_shape[0] == 1 else "RGB"

@@ -27,6 +27,7 @@ LESSONS = {
     "vgg": "03_vgg",
     "googlenet": "04_googlenet",
     "resnet_cifar": "05_resnet",
+    "faster_rcnn": "06_rcnn",
 }
 
 
@@ -105,6 +106,8 @@ def open_model(options: argparse.Namespace) -> Opened:
     else:
         model, transform, names = _foreign(options, path), None, None
         transform = imagenet(model.input_shape)
+    if hasattr(model, "detect"):
+        raise UsageError(f"{path} holds a detector; tinyconv detect IMAGE --weights {path} draws what it finds")
     if model.input_shape is None or len(model.input_shape) != 3:
         raise UsageError(f"{path} holds a network that takes no images")
     return Opened(model, transform, _classes(options, model) or names)
