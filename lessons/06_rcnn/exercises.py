@@ -51,7 +51,7 @@ def nms(boxes, keep, threshold, offset):
 
     A box stays unless its IoU with a box before it, which stays itself, is above ``threshold``; an IoU of exactly the
     threshold drops nothing. Sides of boxes are x2 - x1 + ``offset``. Boxes that do not meet have IoU 0, and so has a
-    box without area with any other, and with another one.
+    box without area with any other, and with another one. A box the wrong way round, x2 < x1 or y2 < y1, has none.
 
     Difficulty 2 of 3, 20 minutes. Hint: go from the best box to the last. What must be known of a box when its turn
     comes? IoU > threshold is the same as intersection > threshold * union, which divides nothing by 0.
@@ -211,7 +211,8 @@ def multi_task_loss(scores, deltas, classes, targets, balance=1.0):
 
     p is the softmax of a region's scores. smoothL1(x) is x^2 / 2 for |x| < 1, else |x| - 1/2. Both terms are divided by
     R, however many regions are background; for these, targets hold anything, even NaN, and deltas learn nothing.
-    dscores and ddeltas have the shapes of scores and deltas, which are not changed. Scores may be as large as 1000.
+    R is at least 1. dscores and ddeltas have the shapes of scores and deltas, which are not changed. Scores may be as
+    large as 1000.
 
     Difficulty 2 of 3, 30 minutes. Hint: the gradient of -ln p_u is p, less 1 at u. What is the derivative of smoothL1?
     ``deltas.reshape(R, K, 4)[rows, classes[rows] - 1]`` are the right four of some rows.
@@ -239,9 +240,9 @@ def truncated_svd(weight, bias, rank):
 
     The layer is y = weight x + bias, weight (out, in). The two are y = second (first x) + bias, with first (rank, in)
     and second (out, rank), such that second first is the matrix of this rank that is nearest to weight: the sum of the
-    squares of the differences is the least possible. The columns of second are orthonormal. ``bias`` (out,) is that of
-    the second layer; the first has none. ``saved`` is how many parameters there are less than before, biases included;
-    it may be negative.
+    squares of the differences is the least possible. rank is at most the smaller of out and in. The columns of second
+    are orthonormal. ``bias`` (out,) is that of the second layer; the first has none. ``saved`` is how many parameters
+    there are less than before, biases included; it may be negative.
 
     Difficulty 1 of 3, 15 minutes. Hint: ``np.linalg.svd(weight, full_matrices=False)`` returns U, the singular values
     from the largest to the smallest, and V transposed.

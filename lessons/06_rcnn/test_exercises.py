@@ -66,6 +66,15 @@ def test_6_1_is_the_librarys():
 
 
 @encoding
+def test_6_1_decoding_changes_nothing_even_where_it_limits():
+    proposals, deltas = np.array([[10.0, 10, 14, 12]]), np.array([[0.5, -0.5, 1000, -1000]])
+    before = proposals.copy(), deltas.copy()
+    exercises.decode_boxes(proposals, deltas)
+    np.testing.assert_array_equal(proposals, before[0])
+    np.testing.assert_array_equal(deltas, before[1], err_msg="the deltas were changed")
+
+
+@encoding
 def test_6_1_no_box_grows_without_limit():
     """62.5 times the size around the same centre; a small box stays small."""
     proposals = np.array([[10.0, 10, 14, 12]] * 3)
@@ -134,6 +143,13 @@ def test_6_2_boxes_apart_or_without_area_have_iou_0():
     assert kept(np.empty((0, 4)), 0.5) == []
 
 
+@suppressing
+def test_6_2_a_box_the_wrong_way_round_has_no_area():
+    """Not -16 pixels, with which the union would be negative, and every intersection larger than a part of it."""
+    boxes = np.array([[0.0, 0, 2, 2], [9, 0, 5, 4], [9, 0, 5, 4]])
+    assert kept(boxes, 0.5) == [True] * 3
+
+
 def exercises_with(*names):
     """Return a module of some of the student's functions, so that no other task is asked."""
     module = types.ModuleType("kernels of your own")
@@ -188,6 +204,13 @@ def test_6_3_by_hand(flags, count, eleven, area):
     """Precisions 1, 1, 2/3, 3/4 at recalls 1/4, 2/4, 2/4, 3/4, and so on; 3 of 10 reach t = 0.3."""
     assert judged(flags, count, "11-point") == pytest.approx(eleven, abs=1e-7)
     assert judged(flags, count, "all-point") == pytest.approx(area, abs=1e-7)
+
+
+@averaging
+def test_6_3_a_recall_is_reached_or_not():
+    """59 of 200 are 0.295, not 0.3: three recalls of eleven are reached; with one more, four."""
+    assert judged([1] * 59, 200, "11-point") == pytest.approx(3 / 11)
+    assert judged([1] * 60, 200, "11-point") == pytest.approx(4 / 11)
 
 
 @averaging

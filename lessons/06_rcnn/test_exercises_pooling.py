@@ -50,7 +50,11 @@ def random_case(seed, dtype=np.float64):
 # -------------------------------------------------------------------------------------------- 6.5: RoI pooling, forward
 
 pooling = pytest.mark.task(
-    id="6.5", points=4, minutes=40, difficulty=3, hint="floor(v + 0.5) rounds 2.5 up; the last cell belongs to the box"
+    id="6.5",
+    points=4,
+    minutes=40,
+    difficulty=3,
+    hint="2.5 becomes 3 and -2.5 becomes -3; the last cell belongs to the box",
 )
 
 

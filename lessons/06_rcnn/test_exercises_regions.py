@@ -213,6 +213,13 @@ def test_6_10_ties_by_rounding_are_ties():
 
 
 @labelling
+def test_6_10_two_that_differ_by_more_do_not_tie():
+    """IoU 0.4 and 0.4005: the second is the best, the first lies between the bounds."""
+    anchors = np.array([[0.0, 0, 10, 4], [0, 0, 10, 4.005]])
+    assert exercises.label_anchors(anchors, np.array([[0.0, 0, 10, 10]]), (32, 32))[0].tolist() == [-1, 1]
+
+
+@labelling
 def test_6_10_an_object_that_no_anchor_meets_makes_nothing_an_object():
     anchors = np.array([[8.0, 8, 20, 20], [30, 30, 40, 40], [-2, -2, 10, 10]])
     labels, _ = exercises.label_anchors(anchors, np.array([[0.0, 0, 4, 4]]), (64, 64))
@@ -220,6 +227,9 @@ def test_6_10_an_object_that_no_anchor_meets_makes_nothing_an_object():
     labels, matched = exercises.label_anchors(anchors, np.zeros((0, 4)), (64, 64))
     assert labels.tolist() == [0, 0, -1]
     assert matched.tolist() == [-1, -1, -1]
+    anchors, truth = np.array([*anchors[:2], [50.0, 50, 60, 60]]), np.array([[0.0, 0, 4, 4], [30, 30, 40, 40]])
+    labels, _ = exercises.label_anchors(anchors, truth, (64, 64))
+    assert labels.tolist() == [0, 1, 0], "another object is met"
 
 
 @labelling
