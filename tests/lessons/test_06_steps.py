@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 
+import numpy as np
 import pytest
-from _steps import LESSONS, run_step
+from _exercises import LESSONS, load
 
+import tinyconv
+from tinyconv.models.fast_rcnn import _deltas
+from tinyconv.vision import box_iou
+from tinyconv.vision.sampling import label_proposals
+from tinyconv.vision.selective_search import felzenszwalb
+
+LESSON = LESSONS / "06_rcnn"
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
-    """What a step prints, by its number; each is run once."""
+def ran(tmp_path_factory):
+    """A step that was run, by its number, and what it printed; each is run once, as with --smoke."""
     folder, found = tmp_path_factory.mktemp("lesson06"), {}
 
-    def of(number: int) -> str:
+    def of(number: int):
         if number not in found:
-            (script,) = (LESSONS / "06_rcnn").glob(f"step{number}_*.py")
-            found[number] = run_step(script, folder)
+            (script,) = LESSON.glob(f"step{number}_*.py")
+            threads, text = tinyconv.get_num_threads(), io.StringIO()
+            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
+                patch.chdir(folder)
+                patch.setenv("TINYCONV_SMOKE", "1")
+                patch.setenv("MPLBACKEND", "Agg")
+                patch.syspath_prepend(str(LESSON))
+                try:
+                    step = load(script, f"lesson_06_{script.stem}_run")
+                finally:
+                    tinyconv.set_num_threads(threads)
+            found[number] = step, text.getvalue()
         return found[number]
 
     return of
+
+
+@pytest.fixture
+def said(ran):
+    """What a step prints."""
+    return lambda number: ran(number)[1]
 
 
 def test_boxes_and_their_judgement_are_the_specifications(said):
@@ -38,6 +64,41 @@ def test_boxes_and_their_judgement_are_the_specifications(said):
     assert "11-point 0.649351, all-point 0.614286" in text
 
 
+def test_recall_and_overlap_at_their_bounds(ran):
+    """3 of 10 objects are a recall of 0.3; an IoU of exactly the threshold drops nothing."""
+    step, _ = ran(1)
+    *_, eleven, area = step.average_precision([1, 1, 1], 10)
+    assert (eleven, area) == pytest.approx((4 / 11, 0.3))
+    boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 5]])
+    assert step.nms(boxes, np.array([0.9, 0.8]), 0.5) == [0, 1]
+    assert step.nms(boxes, np.array([0.8, 0.9]), 0.499) == [1]
+
+
+def test_without_suppression_all_boxes_of_all_classes_are_left(ran):
+    step, text = ran(1)
+    assert set(np.concatenate([one.labels for one in step.found])) == set(range(10))
+    left = re.search(r"^ *1\.0 +(\d+) ", text, re.MULTILINE)[1]
+    assert int(left) == sum(len(one.boxes) for one in step.found)
+
+
+def by_first_pixel(labels):
+    """Return labels that count up in the order in which regions appear."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[inverse].reshape(labels.shape)
+
+
+@pytest.mark.parametrize("k", [20, 100, 500, 2000])
+def test_segments_of_a_picture_are_the_librarys(ran, k):
+    """Whole grey values with fractions drawn at random, so that no two edges weigh the same."""
+    step, _ = ran(2)
+    for i, image in enumerate(step.scenes("test", 4).images):
+        grey = np.floor(255 * image.mean(0)[16:40, 20:44]) + np.random.default_rng(i).random((24, 24))
+        wanted = felzenszwalb(grey / 256, k * 255 / 256, sigma=0, min_size=1)
+        np.testing.assert_array_equal(by_first_pixel(step.segment(grey, k)), by_first_pixel(wanted))
+        if k in (100, 500):
+            assert 1 < wanted.max() < 500
+
+
 def test_segments_and_their_tree_are_the_librarys(said):
     assert re.findall(r"k = (\d+): (\d) regions, the library's (\d)", said(2)) == [("799", "2", "2"), ("800", "1", "1")]
     assert "equal to the library's: True" in said(2)
@@ -47,6 +108,18 @@ def test_mining_keeps_few_negatives(said):
     """That its plane is the library's, the step asserts."""
     negatives, kept = re.search(r"(\d+) negatives, (\d+) of them kept", said(3)).groups()
     assert 0 < int(kept) < int(negatives)
+
+
+def test_negatives_may_show_another_class(ran):
+    """A machine's negatives are boxes off the objects of its class, the threes, alone."""
+    step, _ = ran(3)
+    off = [box_iou(box, truth.boxes[truth.labels == 3]).max(1, initial=0) < 0.3
+           for box, truth in zip(step.every, step.truths, strict=True)]  # fmt: skip
+    assert [len(part) for part in step.negatives] == [part.sum() for part in off]
+    for part, top, chosen in zip(step.negatives, step.tops, off, strict=True):
+        np.testing.assert_array_equal(part, step.scale * top[chosen])
+    whose = [box_iou(box, truth.boxes).max(1) >= 0.5 for box, truth in zip(step.every, step.truths, strict=True)]
+    assert sum((part & other).sum() for part, other in zip(off, whose, strict=True)) > 0
 
 
 def test_roi_pooling_is_the_librarys_and_its_bug_is_caught(said):
@@ -68,6 +141,40 @@ def test_roi_pooling_is_the_librarys_and_its_bug_is_caught(said):
         ("equal maxima", "caught"),
     ]
     assert "assigned instead of added" in text and "fails only at ties" in text
+
+
+@pytest.fixture
+def candidates():
+    """Two objects, their labels, and boxes: some near either, some anywhere, two at the bounds of an IoU."""
+    rng = np.random.default_rng(0)
+    true, labels = np.array([[4.0, 4, 24, 24], [30, 28, 54, 60]]), np.array([7, 2])
+    near, corner = np.repeat(true, 30, axis=0) + rng.normal(0, 2.5, (60, 4)), rng.uniform(0, 44, (60, 2))
+    bounds = [[4, 4, 24, 14], [4, 4, 24, 6]]  # 0.5 and 0.1
+    return np.concatenate([near, np.concatenate([corner, corner + 20], axis=1), bounds]), true, labels
+
+
+def test_sampled_classes_and_moves_are_the_librarys(ran, candidates):
+    """All that may be sampled are, if enough are asked for."""
+    step, _ = ran(5)
+    proposed, true, labels = candidates
+    boxes, classes, moves, kinds = step.sample(proposed, true, labels, 1000, np.random.default_rng(1))
+    every = np.concatenate([true, proposed])
+    known, overlaps, matched = label_proposals(every, true, labels)
+    at = (every[:, None] == boxes).all(2).argmax(0)
+    np.testing.assert_array_equal(np.sort(at), np.flatnonzero(overlaps >= 0.1))
+    assert set(known) == {0, 8, 3} and (overlaps < 0.1).any() and (overlaps[-2:] == [0.5, 0.1]).all()
+    np.testing.assert_array_equal(classes, known[at])
+    np.testing.assert_allclose(moves, _deltas(every[at], true, matched[at], known[at]), rtol=1e-5, atol=1e-6)
+    counts = [(known > 0).sum(), ((known == 0) & (overlaps >= 0.1)).sum(), (overlaps < 0.1).sum()]
+    assert [kinds[kind].sum() for kind in ("objects", "background", "easy")] == counts
+
+
+@pytest.mark.parametrize("count", [8, 32])
+def test_a_quarter_of_the_sample_are_objects(ran, candidates, count):
+    step, _ = ran(5)
+    boxes, classes, *_ = step.sample(*candidates, count, np.random.default_rng(2))
+    assert len(boxes) == len(np.unique(boxes, axis=0)) == count
+    assert (classes > 0).sum() == count // 4
 
 
 def test_the_loss_is_the_librarys(said):
