@@ -76,9 +76,9 @@ def four_steps(model: FasterRCNN, n: int, epochs: int, tests: int) -> list[float
 
 
 # %% [markdown]
-# The line of 2 says why step 3 is needed: layers that were trained on other convolutions find nothing on these, though
-# both networks have seen the same images. `tinyconv.detection.alternating` does the four steps in one call, and ends
-# with the same weights.
+# The line of 2 says why step 3 is needed: layers that were trained on other convolutions find less than half as much on
+# these, though both networks have seen the same images. `tinyconv.detection.alternating` does the four steps in one
+# call, and ends with the same weights.
 #
 # Then four steps beside one, on a part of the scenes (the network of step 8 has seen all). `claims.py` measures it on
 # all of them, with 2,000 steps each, and three seeds.
@@ -94,13 +94,13 @@ if __name__ == "__main__":
     began = perf_counter()
     train_detector(joint, dataset("train", n, seed=lesson.seed), epochs=2 * epochs, seed=lesson.seed, progress=False)
     rows = {
-        f"four steps of {epochs * n // 2:,}": (model.eval(), f"{took:.0f}"),
+        f"four steps of {epochs * n // 2:,} each": (model.eval(), f"{took:.0f}"),
         f"joint, {epochs * n:,} steps": (joint.eval(), f"{perf_counter() - began:.0f}"),
     }
     if not lesson.smoke:
         rows["step 8: joint, 3,000 steps"] = (detector("faster_rcnn", lesson), "")
     scores = {name: judge(m, tests, [], lesson.seed) for name, (m, _) in rows.items()}
-    print(f"\n{n} scenes                    mAP, 11-point   all-point   seconds")
+    print(f"\nlearnt from {n:3d} scenes         mAP, 11-point   all-point   seconds")
     for name, found in scores.items():
         print(f"{name:29s} {found.mean_eleven_point:13.3f} {found.mean_all_point:11.3f} {rows[name][1]:>9s}")
     fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")

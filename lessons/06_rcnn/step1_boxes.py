@@ -55,11 +55,11 @@ def decode(box, t, offset=0):
 
 
 a, b = np.array([10.0, 20, 29, 59]), np.array([12.0, 24, 35, 55])
-print(f"IoU {iou(a, b):.4f}, the library's {vision.box_iou(a[None], b[None])[0, 0]:.4f}")
+print(f"a = {a}, b = {b}: IoU {iou(a, b):.4f}, the library's {vision.box_iou(a[None], b[None])[0, 0]:.4f}")
 for offset in (0, 1):
     t = encode(a, b, offset)
     assert np.allclose(t, vision.boxes.encode_boxes(a, b, offset))
-    print(f"b seen from a, width x2 - x1 + {offset}: {t.round(4)}; and back: {decode(a, t, offset).round(9)}")
+    print(f"tx, ty, tw, th of b from a, width x2 - x1 + {offset}: {t.round(4)}; back: {decode(a, t, offset).round(9)}")
 print(f"both boxes twice as large: {encode(2 * a, 2 * b).round(4)}, the same as the first\n")
 
 # %% [markdown]
@@ -83,10 +83,9 @@ def nms(boxes, scores, threshold, offset=0):
 
 
 row, scores = np.array([[0.0, 0, 9, 9], [3, 0, 12, 9], [6, 0, 15, 9]]), np.array([0.9, 0.8, 0.7])  # A, B, C
-print("A covers B as B covers C, IoU 0.54; A and C 0.25 (width x2 - x1 + 1). Who stays?")
+print("A covers B as B covers C, IoU 0.54; A and C 0.25 (width x2 - x1 + 1). Who stays after suppression?")
 for threshold in (0.2, 0.5, 0.6):
-    kept = nms(row, scores, threshold, 1)
-    assert kept == vision.nms.nms(row, scores, threshold, offset=1).tolist()
+    assert (kept := nms(row, scores, threshold, 1)) == list(vision.nms.nms(row, scores, threshold, offset=1))
     print(f"  threshold {threshold}: {' '.join('ABC'[i] for i in kept)}")
 
 # %% [markdown]
@@ -111,15 +110,15 @@ for flags, objects in (([1, 1, 0, 1], 4), ([1, 0, 1, 1, 0, 0, 1, 0], 5)):
     recall, precision, eleven, area = average_precision(flags, objects)
     theirs = [voc_eval.average_precision(flags, objects, metric) for metric in ("11-point", "all-point")]
     assert np.allclose([eleven, area], theirs)
-    print(f"\nright or not {flags}, {objects} objects: 11-point {eleven:.6f}, all-point {area:.6f}")
+    print(f"\nbest first, right 1, wrong 0: {flags}; {objects} objects: 11-point {eleven:.6f}, all-point {area:.6f}")
     print(f"  recall    {recall.round(2)}\n  precision {precision.round(2)}")
 
 # %% [markdown]
 # ## What the threshold does to a detector
 #
 # A detector of our own: ten boxes scattered around each object, of which the score knows the IoU but for some noise,
-# and two anywhere. Without NMS most hits are second ones; at a threshold of 0 two boxes of a class must not even touch.
-# Such scenes, 64x64 pixels with one to three digits, serve throughout the lesson.
+# and two anywhere. Without NMS most hits are second ones; at a threshold of 0 two boxes of a class must not overlap at
+# all. Such scenes, 64x64 pixels with one to three digits, serve throughout the lesson.
 
 # %%
 n, rng = 10 if lesson.smoke else 100, lesson.rng
@@ -132,7 +131,8 @@ for there in truths:
     scores = vision.box_iou(boxes, there.boxes).max(1) + rng.normal(0, 0.1, len(boxes))
     found.append(Detections(boxes, labels, scores))
 fig, axes = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained")
-print(f"\n{n} scenes, scattered boxes\nthreshold   boxes left    mAP, 11-point   all-point")
+print(f"\n{n} scenes, scattered boxes; of one class, with an IoU above the threshold, the worse one goes")
+print("threshold   boxes left    mAP, 11-point   all-point")
 for axis, threshold in zip(axes, (1.0, 0.9, 0.7, 0.3, 0.0), strict=True):
     rest = []
     for one in found:

@@ -16,7 +16,8 @@ from scenes06 import proposals, scenes
 
 import tinyconv
 from tinyconv.data import photographs
-from tinyconv.models.fast_rcnn import SCALES
+from tinyconv.models.backbones import SEARCH
+from tinyconv.vision.colour_spaces import colour_space
 from tinyconv.vision.selective_search import felzenszwalb, hierarchy, selective_search
 from tinyconv.vision.voc_eval import recall_and_mabo
 
@@ -58,16 +59,16 @@ def segment(gray, k):
 
 halves = np.repeat([[0, 0, 100, 100]], 4, axis=0)
 for k in (799, 800):  # k / 8 is what a half of 8 pixels forgives
-    found, theirs = segment(halves, k).max() + 1, felzenszwalb(halves / 255, k, sigma=0, min_size=1).max() + 1
-    print(f"4x4 pixels, left half 0, right half 100, k = {k}: {found} regions, the library's {theirs}")
+    found, theirs = segment(halves, k), felzenszwalb(halves / 255, k, sigma=0, min_size=1)
+    print(f"4x4 pixels, left 0, right 100, k = {k}: {found.max() + 1} regions, the library's {theirs.max() + 1}")
 
 # %% [markdown]
 # ## A tree of regions
 #
 # Likeness of two neighbours is a sum of up to four numbers in [0, 1]: *colour* and *texture* (what their histograms
 # have in common), *size* (1 - their share of the image, so that small ones merge first), and *fill* (1 - the share of
-# the gaps in the box around both, so that a region merges with what lies in it). A merged histogram needs no pixels: it
-# is the mean of the two, weighted by their sizes. n regions give 2n - 1 boxes. Here the loop for colour + size + fill.
+# the gaps in the box around both, so that a region merges with what lies in it). A merged histogram is the mean of the
+# two, weighted by their sizes: it needs no pixels. n regions give 2n - 1 boxes. The loop for colour + size + fill:
 
 
 # %%
@@ -91,15 +92,14 @@ def group(boxes, sizes, colours, pairs, area):
         alike |= {pair: likeness(pair) for pair in ((n, len(boxes) - 1) for n in around)}
 
 
-image = scenes("test", 4).images[3]
-labels = felzenszwalb(image, 50, min_size=8)
+labels = felzenszwalb(image := scenes("test", 4).images[3], 50, min_size=8)
 tree, n = hierarchy(image, labels, "csf"), labels.max() + 1
 pairs = {(int(min(pair)), int(max(pair))) for pair in zip(*neighbours(labels), strict=True) if pair[0] != pair[1]}
 boxes, sizes, colours = list(tree.boxes[:n]), list(tree.sizes[:n]), list(tree.colours[:n])
 group(boxes, sizes, colours, pairs, labels.size)
 same = np.array_equal(boxes, tree.boxes) and np.allclose(colours, tree.colours)
 print(f"\na scene: {n} regions, so {len(boxes)} boxes; boxes and histograms equal to the library's: {same}")
-fig, axes = plt.subplots(2, 5, figsize=(14, 5.2), layout="constrained")
+fig, axes = plt.subplots(2, 5, figsize=(14, 5.2), layout="constrained", subplot_kw={"xticks": [], "yticks": []})
 photograph = photographs()[0][0][:, :: 1 + lesson.smoke, :: 1 + lesson.smoke]
 for row, picture, ks, counts in ((axes[0], image, (50, 100), (12, 5)), (axes[1], photograph, (100, 500), (20, 8))):
     row[0].imshow(picture.transpose(1, 2, 0))
@@ -110,36 +110,36 @@ for row, picture, ks, counts in ((axes[0], image, (50, 100), (12, 5)), (axes[1],
         total = np.stack([np.bincount(regions.ravel(), plane.ravel()) for plane in picture], axis=1)
         axis.imshow((total / np.maximum(np.bincount(regions.ravel())[:, None], 1))[regions])
         axis.set_title(title if title not in ks else f"k = {title}: {regions.max() + 1} regions")
-plt.setp(list(axes.flat), xticks=[], yticks=[])
 lesson.save(fig, "segments", alt="a scene and a photograph: regions in their mean colours, from many to a few")
 
 # %% [markdown]
 # ## Many trees, one list
 #
 # One tree is one opinion. R-CNN took 8: two k, two colour spaces, with and without colour; we take 4. Each box gets a
-# rank u i, where i counts down from the top of its tree and u is drawn from [0, 1), and all are sorted by it. Is each
-# object covered (IoU of at least 0.5) by one of the first so many? Beside: the first regions alone, and random boxes.
+# rank u i: i is 1 at the top of its tree, 2 below it, ..., u is drawn from [0, 1); all are sorted by it. Is each object
+# met by one of the first so many (IoU of at least 0.5)? Beside: first regions, of the same segmentations; random boxes.
 
 # %%
-n, draw = 10 if lesson.smoke else 200, lesson.rng.uniform
-data, k = scenes("test", n), SCALES["lesson"][3]["k"]
+n, draw, how = 10 if lesson.smoke else 200, lesson.rng.uniform, SEARCH["lesson"]
 found = {"selective search": proposals(lesson.out, "test", n, top=1000), "first regions": [], "random": []}
-for picture in data.images:
-    trees = [hierarchy(picture, felzenszwalb(picture, each, min_size=8), "s") for each in k]
-    flat = np.concatenate([tree.boxes[: len(tree.children) + 1] for tree in trees])
-    found["first regions"].append(lesson.rng.permutation(flat))
-    corner, size = draw(0, 44, (400, 2)), draw(10, 28, (400, 2))
-    found["random"].append(np.concatenate([corner, corner + size], axis=1))
-tops, truths = (5, 10, 20, 50, 100, 200, 400), [data.truth(i).boxes for i in range(n)]
-print(f"\n{n} test scenes, recall of the first{'':9s}{''.join(f'{top:7d}' for top in tops)}   mean best IoU of 100")
+for picture in scenes("test", n).images:
+    flat, spaces = [], [colour_space(picture, name) / 255 for name in how["colours"]]
+    for labels in (felzenszwalb(planes, k, min_size=how["min_size"]) for planes in spaces for k in how["k"]):
+        pixels = [np.argwhere(labels == region)[:, ::-1] for region in range(labels.max() + 1)]
+        flat += [np.r_[at.min(0), at.max(0) + 1] for at in pixels]
+    flat = lesson.rng.permutation(np.unique(flat, axis=0))
+    found["first regions"].append(flat[(flat[:, 2:] - flat[:, :2] >= how["min_side"]).all(1)])
+    found["random"].append(np.hstack([corner := draw(0, 44, (400, 2)), corner + draw(10, 28, (400, 2))]))
+tops, truths = (5, 10, 20, 50, 100, 200, 400), [scenes("test", n).truth(i).boxes for i in range(n)]
+print(f"\n{n} test scenes, recall (IoU 0.5) of the first{''.join(f'{top:7d}' for top in tops)}   mean best IoU of 100")
 fig, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained", width_ratios=(1, 1.5, 1.2))
 for name, boxes in found.items():
     recalls = [recall_and_mabo(boxes, truths, top=top)[0] for top in tops]
     name = f"{name}, {np.mean(list(map(len, boxes))):.0f} boxes"
-    print(f"  {name:39s}{''.join(f'{r:7.3f}' for r in recalls)}   {recall_and_mabo(boxes, truths, top=100)[1]:.3f}")
+    print(f"  {name:42s}{''.join(f'{r:7.3f}' for r in recalls)}   {recall_and_mabo(boxes, truths, top=100)[1]:.3f}")
     axes[2].plot(tops, recalls, "o-", label=name)
+    axes[2].legend()
 axes[2].set(xscale="log", xlabel="boxes of an image", title="recall at IoU 0.5")
-axes[2].legend()
 pictures = (image, found["selective search"][3]), (photograph, selective_search(photograph, mode="fast"))
 for axis, (picture, boxes) in zip(axes, pictures, strict=False):
     axis.imshow(picture.transpose(1, 2, 0), extent=(0, picture.shape[2], picture.shape[1], 0))

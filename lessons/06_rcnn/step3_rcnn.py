@@ -59,7 +59,7 @@ lesson.save(fig, "warped", alt="a scene with boxes, dotted with their context, a
 #
 # The paper takes AlexNet, trained on ImageNet, and goes on training it on warped proposals (*fine-tuning*, from 44.7 to
 # 54.2 mAP): in each step 32 that show an object, IoU at least 0.5, and 96 of background. Ours has three convolutions
-# and 64 hidden units, and for ImageNet scenes of one digit. Then it is run once on every box.
+# and 64 hidden units, and scenes of one digit take ImageNet's place. Then it is run once on every box.
 
 # %%
 model = rcnn(10, scale="lesson")
@@ -67,6 +67,7 @@ model.set_pixels(mean.ravel(), images.std((0, 2, 3)))
 single = Scenes(64 if lesson.smoke else 1000, 1000, 64, ("mnist",), "textured", objects=1).detection()
 crops, labels = object_crops(model, single.images, [single.truth(i) for i in range(len(single))])
 training.pretrain(model, crops, labels, steps=1 if lesson.smoke else 100, progress=False)
+print(f"fine-tuning on the warped proposals of {n} scenes:")
 training.fine_tune(model, images, truths, found, steps=2 if lesson.smoke else 300)
 every = [np.concatenate([truth.boxes, box]) for truth, box in zip(truths, found, strict=True)]
 tops = [model.look(image, box).top for image, box in zip(images, every, strict=True)]
@@ -109,8 +110,8 @@ assert np.allclose(plane.weights, svm.mine_hard_negatives(machine, positives, ne
 features = np.concatenate([positives, *negatives])
 whole = machine.fit(features, np.arange(len(features)) < len(positives))
 cosine = plane.weights @ whole.weights / np.linalg.norm(plane.weights) / np.linalg.norm(whole.weights)
-print(f"threes: {len(positives)} objects, {len(features) - len(positives)} negatives, {len(kept)} of them kept")
-print(f"the plane's angle to the one trained on all: {np.degrees(np.arccos(min(1, cosine))):.1f} degrees\n")
+print(f"an SVM for 3: {len(positives)} objects, {len(features) - len(positives)} negatives, {len(kept)} of them kept")
+print(f"angle of its plane to that of an SVM trained on all: {np.degrees(np.arccos(min(1, cosine))):.1f} degrees\n")
 
 # %% [markdown]
 # ## How good, and where the time goes
@@ -122,10 +123,11 @@ print(f"the plane's angle to the one trained on all: {np.degrees(np.arccos(min(1
 # %%
 training.fit_svms(model, images, truths, found, progress=False)
 training.fit_regressors(model, images, truths, found, progress=False)
+print(f"{tests} test scenes\nscores   boxes         mAP, 11-point   all-point")
 for scores, regress in (("softmax", False), ("svm", False), ("softmax", True), ("svm", True)):
     result = evaluate_detector(model, DetectionDataset(test), proposals=test_found, scores=scores, regress=regress)
-    print(f"{scores:7s} {'moved' if regress else 'as they are':12s}", end="")
-    print(f"mAP of {tests} scenes: 11-point {result.mean_eleven_point:.3f}, all-point {result.mean_all_point:.3f}")
+    print(f"{scores:8s} {'moved' if regress else 'as they are':11s}", end="")
+    print(f"{result.mean_eleven_point:16.3f} {result.mean_all_point:11.3f}")
 
 
 def milliseconds(part):
@@ -136,7 +138,7 @@ def milliseconds(part):
 image, hundred = test.images[0], np.resize(test_found[0], (100, 4))
 crops = warp.warp_many(model.prepare(image), hundred, 32, 4)
 tinyconv.set_num_threads(1)
-print(f"\none image, one thread, ms: search {milliseconds(lambda: selective_search(image, **SEARCH['lesson'])):.1f}")
+print(f"\nms of one image, one thread: search {milliseconds(lambda: selective_search(image, **SEARCH['lesson'])):.1f}")
 for count in (10, 20, 50, 100):
     warped = milliseconds(lambda: warp.warp_many(image, hundred[:count], 32, 4))  # noqa: B023
     network = milliseconds(lambda: model.features(crops[:count]))  # noqa: B023

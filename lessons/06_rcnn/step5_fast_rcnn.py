@@ -34,7 +34,8 @@ data, test = dataset("train", n, boxes), dataset("test", tests)
 #
 # A step takes few images (2) and many boxes of each, since these share the convolutions: 64 in the paper, 32 here. At
 # most a quarter show an object, IoU at least 0.5; the true boxes are among the candidates. The rest are background
-# whose best IoU lies in [0.1, 0.5): boxes that hold nothing at all are too easy to teach much.
+# whose best IoU lies in [0.1, 0.5). The paper's reason: boxes that hold nothing at all are too easy. `claims.py` finds
+# no difference on our scenes.
 
 
 # %%
@@ -54,7 +55,8 @@ def sample(proposed, true, labels, count, rng):
 
 image, of = data[3][0], data.truths()[3]
 _, classes, wanted, kinds = sample(boxes[3], of.boxes, of.labels, 32, lesson.rng)
-print(f"a scene of {len(of.boxes)} objects, candidates: {', '.join(f'{kind} {m.sum()}' for kind, m in kinds.items())}")
+counts = ", ".join(f"{kind} {which.sum()}" for kind, which in kinds.items())
+print(f"a scene of {len(of.boxes)} objects; candidates: {counts} (best IoU from 0.5, from 0.1, below)")
 print(f"sampled: {(classes > 0).sum()} objects, {(classes == 0).sum()} background\n")
 
 # %% [markdown]
@@ -110,7 +112,7 @@ slow, one, counts = rcnn(10, scale="lesson"), tinyconv.tensor(image[None]), (10,
 crops, hundred = lesson.rng.standard_normal((100, 3, 32, 32)).astype(np.float32), np.resize(test_boxes[0], (100, 4))
 times = {"R-CNN": [milliseconds(lambda c=count: slow.features(crops[:c])) for count in counts]}
 times["Fast R-CNN"] = [milliseconds(lambda c=count: model.classify(model(one), [hundred[:c]])) for count in counts]
-print(f"\nnetwork alone, ms        {''.join(f'{count:7d}' for count in counts)} boxes")
+print(f"\nnetwork alone, ms, with  {''.join(f'{count:7d}' for count in counts)} boxes")
 for name, row in times.items():
     print(f"{name:25s}{''.join(f'{t:7.2f}' for t in row)}")
 print(f"{'ratio':25s}{''.join(f'{a / b:7.1f}' for a, b in zip(*times.values(), strict=True))}")
@@ -125,18 +127,17 @@ print(f"{'ratio':25s}{''.join(f'{a / b:7.1f}' for a, b in zip(*times.values(), s
 # %%
 weight = model.get_submodule("head.fc6").weight.detach().numpy()
 u, s, v = np.linalg.svd(weight, full_matrices=False)
-print(f"\nfc6, {weight.shape[0]}x{weight.shape[1]}   weights   left out   mAP 11-point   all-point   ms, 100 boxes")
+print(f"\nfc6 has {weight.size:,} weights; of t singular values, and what these leave out of the sum of their squares:")
+print("                weights   left out   mAP 11-point   all-point   ms, 100 boxes")
 ranks, precisions = (2, 4, 8, 16, 32, 64, 128), []
 for t in ranks:
     left, small = (s[t:] ** 2).sum() / (s**2).sum(), compress(model, (t,))
     assert np.isclose(((weight - u[:, :t] * s[:t] @ v[:t]) ** 2).sum() / (s**2).sum(), left, atol=1e-5)
     result = evaluate_detector(small, test, proposals=test_boxes)
     precisions.append((result.mean_eleven_point, result.mean_all_point))
-    print(
-        f"t = {t:3d} {t * sum(weight.shape):14,d} {left:10.1%} {precisions[-1][0]:14.3f} {precisions[-1][1]:11.3f}",
-        end="",
-    )
-    print(f"{milliseconds(lambda: small.classify(small(one), [hundred])):15.2f}")  # noqa: B023
+    took = milliseconds(lambda: small.classify(small(one), [hundred]))  # noqa: B023
+    points = "{:14.3f} {:11.3f}".format(*precisions[-1])
+    print(f"t = {t:3d} {t * sum(weight.shape):14,d} {left:10.1%} {points} {took:14.2f}")
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for name, row in times.items():
     axes[0].plot(counts, row, "o-", label=name)

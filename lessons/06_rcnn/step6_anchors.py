@@ -50,8 +50,8 @@ def paper_anchors() -> np.ndarray:
     return np.array(found)
 
 
-nine = paper_anchors()
-for k, box in enumerate(nine):
+print("   x1    y1    x2    y2")
+for k, box in enumerate(nine := paper_anchors()):
     size = f"{box[2] - box[0] + 1:.0f} x {box[3] - box[1] + 1:.0f}"
     print(f"{' '.join(f'{corner:5.0f}' for corner in box)}   {size:>9} pixels   ratio {RATIOS[k // 3]:g}")
 print(f"as in the library: {np.array_equal(nine, faithful_anchors())}")
@@ -87,7 +87,7 @@ def labels_by_hand(anchors: np.ndarray, truth: np.ndarray, size: tuple[int, int]
 
 anchors = grid_anchors(anchor_boxes(SIZES, RATIOS), (16, 16), STRIDE)
 inside = within(anchors, SIZE)
-print(f"\nscenes: {len(anchors)} anchors, {inside.sum()} of them inside")
+print(f"\n{len(source)} scenes of 64 x 64 pixels, each with {len(anchors)} anchors, {inside.sum()} of them inside")
 counts, lost, objects = np.zeros(3), 0, 0
 for i in range(len(source)):
     truth = source.truth(i).boxes
@@ -97,7 +97,7 @@ for i in range(len(source)):
     best = box_iou(anchors[inside], truth).max(0)
     lost, objects = lost + int((best < 0.7).sum()), objects + len(best)
 each = counts / len(source)
-print(f"of an image {each[0]:.1f} are objects, {each[1]:.0f} background, {each[2]:.0f} neither (as in the library)")
+print(f"of a scene {each[0]:.1f} are objects, {each[1]:.0f} background, {each[2]:.0f} neither (as in the library)")
 print(f"{objects} objects; {lost} of them have no anchor with an IoU of 0.7: without rule (ii) nobody looks for them")
 
 # %% [markdown]
@@ -112,7 +112,7 @@ print(f"{objects} objects; {lost} of them have no anchor with an IoU of 0.7: wit
 # *every* anchor has it. The paper's anchors are large, and those that lie inside keep away from the corners.
 
 # %%
-print(f"\nobjects among all that learns: {each[0] / (each[0] + each[1]):.1%}; in samples of 64: {each[0] / 64:.0%}")
+print(f"\nobjects: {each[0] / (each[0] + each[1]):.1%} of them and background, {each[0] / 64:.0%} of a sample of 64")
 tiny = np.array([[0.0, 0, 8, 8]])
 for name, guarded in (("as it reads", False), ("only above 0", True)):
     found = (labels_by_hand(every, tiny, (600, 1000), guarded) == 1).sum()

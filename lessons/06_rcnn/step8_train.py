@@ -20,6 +20,7 @@ import numpy as np
 from scenes06 import BOXES, TEST, TRAIN, dataset, proposals, scenes
 
 import tinyconv
+from tinyconv.checkpoint import Checkpoint
 from tinyconv.data import Scenes
 from tinyconv.data.detection import DetectionDataset, SceneDetection
 from tinyconv.detection.evaluation import evaluate_detector
@@ -73,8 +74,8 @@ def judge(model: Any, n: int, boxes: list[np.ndarray], seed: int = 0, **how: Any
 # %% [markdown]
 # ## Seconds
 #
-# Medians over some scenes, one thread. *Network*: 100 boxes that are known, and for R-CNN warped already. *Whole*: an
-# image comes in, detections come out, selective search included where it is needed.
+# Medians over some scenes, one thread. *Network*: 100 known boxes (some twice where there are fewer), for R-CNN warped
+# already. *Whole*: an image comes in, detections come out, selective search included where it is needed.
 
 
 # %%
@@ -84,7 +85,7 @@ def seconds(detectors: dict[str, Any], n: int, boxes: list[np.ndarray], seed: in
     tinyconv.set_num_threads(1)
     for i in range(-1, n):  # the first one is not counted: something may be compiled in it
         for name, model in detectors.items():
-            image, some = scenes("test", n, seed).images[i], boxes[i]
+            image, some = scenes("test", n, seed).images[i], np.resize(boxes[i], (BOXES, 4))
             prepared = image if name == "rcnn" else dataset("test", n, seed=seed)[i][0]
             crops = warp_many(model.prepare(image), some, model.crop, model.padding) if name == "rcnn" else None
             began = perf_counter()
@@ -114,6 +115,11 @@ def file_of(name: str) -> Path:
     return lesson.checkpoint() if name == "faster_rcnn" else lesson.checkpoint(name)
 
 
+def fits(file: Path, seed: int, n: int) -> bool:
+    """Return whether a file is there of a detector that has learnt n scenes of this seed."""
+    return file.exists() and [Checkpoint.read(file).meta.get(key) for key in ("seed", "scenes")] == [seed, n]
+
+
 if __name__ == "__main__":
     seed, (n, tests) = lesson.seed, (8, 4) if lesson.smoke else (TRAIN, TEST)
     boxes, test_boxes = proposals(lesson.out, "train", n, seed), proposals(lesson.out, "test", tests, seed)
@@ -122,20 +128,20 @@ if __name__ == "__main__":
         tinyconv.manual_seed(seed)
         model, began = build(name), perf_counter()
         print(f"\n{name}: {sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-        if name == "rcnn" and lesson.resume and file_of(name).exists():
+        if name == "rcnn" and lesson.resume and fits(file_of(name), seed, n):
             model = tinyconv.load(file_of(name))
+            print(f"loaded {file_of(name)}")
         elif name == "rcnn":
             learn(model, n, boxes, short=lesson.smoke, seed=seed)
-            tinyconv.save(file_of(name), model)
+            tinyconv.save(file_of(name), model, seed=seed, scenes=n)
         else:
             how = {"checkpoint": file_of(name), "resume": lesson.resume, "short": lesson.smoke, "seed": seed}
             history = learn(model, n, boxes, **how)
         print(f"{perf_counter() - began:.0f} s", flush=True)
         detectors[name] = model.eval()
-    alt = "the loss of Faster R-CNN, the sum of four, falls epoch by epoch"
-    lesson.save(history.plot(title="Faster R-CNN"), "curves", alt=alt)
+    lesson.save(history.plot(title="Faster R-CNN"), "curves", alt="the sum of Faster R-CNN's four losses, by epoch")
     times = seconds(detectors, 2 if lesson.smoke else 15, test_boxes, seed)
-    print("\n             mAP, 11-point   all-point   ms an image: network, 100 boxes   whole")
+    print(f"\n{tests:3d} scenes   mAP, 11-point   all-point   ms an image: network, 100 boxes   whole")
     for name, model in detectors.items():
         found = judge(model, tests, test_boxes, seed)
         print(f"{name:12s} {found.mean_eleven_point:14.3f} {found.mean_all_point:11.3f}", end="")
