@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from tinyconv import data, fit, optim, progress
+from tinyconv import data, fit, nn, optim, progress
 from tinyconv.checkpoint import Checkpoint
 from tinyconv.history import History
 from tinyconv.train import cross_entropy
@@ -253,3 +253,22 @@ def test_the_handlers_of_signals_are_put_back():
     model, optimizer, loader = small()
     fit(model, loader, optimizer=optimizer, epochs=1, progress=False)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_the_checkpoint_describes_what_images_go_through(tmp_path):
+    """That of the test images; without them that of the training images, unless it is random."""
+    fixed = data.Normalize(0.5, 0.25)
+    moved = data.Compose([fixed, data.RandomMirror()])
+    images, labels = np.zeros((4, 1, 4, 4), np.float32), np.zeros(4, int)
+    for train, test, wanted in ((fixed, None, fixed), (moved, None, None), (moved, fixed, fixed)):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+        loaders = [
+            None if view is None else data.DataLoader(data.ArrayDataset(images, labels, view), 2)
+            for view in (train, test)
+        ]
+        fit(
+            model, loaders[0], test_loader=loaders[1], optimizer=optim.SGD(model.parameters(), 0.1), epochs=1,
+            out=tmp_path, progress=False,
+        )  # fmt: skip
+        found = Checkpoint.read(tmp_path / "checkpoint.npz").meta["transform"]
+        assert found == (None if wanted is None else wanted.describe())

@@ -20,11 +20,12 @@ class Interrupts:
     """Inside, the first SIGINT or SIGTERM only sets ``requested``; a second one stops at once (KeyboardInterrupt).
 
     Signals that the process was started to ignore (``nohup``, a shell's background job) stay ignored. Python delivers
-    signals to the main thread only, so elsewhere this does nothing.
+    signals to the main thread only, so elsewhere this does nothing. ``saving``: whether the run has a place to save to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, saving: bool = True) -> None:
         self.requested: str | None = None
+        self.saving = saving
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -44,7 +45,8 @@ class Interrupts:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number).name
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # RuntimeError: the signal came inside a print
-            print("\nstopping after this step, then saving (once more: stop at once)", file=sys.stderr, flush=True)
+            then = ", then saving" if self.saving else ""
+            print(f"\nstopping after this batch{then} (once more: stop at once)", file=sys.stderr, flush=True)
 
 
 def leave() -> NoReturn:

@@ -50,6 +50,7 @@ def lesson_step(name: str) -> Lesson:
         except OSError as problem:
             raise SystemExit(str(problem)) from None
         atexit.register(lesson._mark_done_at_exit)
+        sys.excepthook = _quiet_interruption(script.stem, sys.excepthook)
     return lesson
 
 
@@ -281,6 +282,18 @@ def _parse(script: Path | None, arguments: list[str]) -> argparse.Namespace:
 
 def _in_notebook() -> bool:
     return "ipykernel" in sys.modules
+
+
+def _quiet_interruption(step: str, others: Callable[..., Any]) -> Callable[..., None]:
+    """Return what prints a line for Ctrl-C where Python would print a traceback."""
+
+    def hook(kind: type[BaseException], value: BaseException, trace: Any) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(f"\n{step} was interrupted", file=sys.stderr)
+        else:
+            others(kind, value, trace)
+
+    return hook
 
 
 def _headless() -> bool:

@@ -1,4 +1,7 @@
-"""Operations of object detection on tensors, with torchvision's names and arguments. See :func:`nms`."""
+"""Operations of object detection on tensors, with torchvision's names and arguments: nms, box_iou, roi_pool, roi_align.
+
+Nothing else of ``torchvision.ops``; :mod:`tinyconv.vision` has more for NumPy arrays. See :func:`nms`.
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Run:
         self.meter, self.seconds = Meter(), 0.0  # of this epoch
         self.first = True  # step of this process
         self.log = Log(None)
-        self.interrupts = interrupt.Interrupts()
+        self.interrupts = interrupt.Interrupts(saving=settings.file is not None)
 
     # -------------------------------------------------------------------------------------------------- where to begin
     def start(self, resume: bool | str | Path) -> None:
@@ -176,7 +176,7 @@ class Run:
         self.progress.end_epoch(row)
         state.epoch, self.batch, self.meter, self.seconds = state.epoch + 1, 0, Meter(), 0.0
         self.save()
-        if self.interrupts.requested:
+        if self.interrupts.requested and state.epoch <= self.settings.epochs:  # after the last one nothing is left
             self._leave()
 
     def _batches(self) -> Iterator[Any]:
@@ -284,7 +284,7 @@ class Run:
         save(
             file, self.model, self.optimizer,
             classes=getattr(getattr(self.train_loader, "dataset", None), "classes", None),
-            transform=input_transform(self.test_loader),
+            transform=input_transform(self.test_loader if self.test_loader is not None else self.train_loader),
             epoch=len(state.history),
             step=state.step,
             seed=self.settings.seed,
@@ -303,21 +303,27 @@ class Run:
         state, file = self.state, self.settings.file
         self.save()
         self.progress.close()
-        where = f"saved as {file}" if file is not None else "nothing is saved: fit was given neither out nor checkpoint"
-        print(f"\nstopped by {self.interrupts.requested} in epoch {state.epoch} after step {state.step}; {where}")
+        where = f"saved as {file}" if file is not None else "nothing was saved, this training has no place for it"
+        at = f"in epoch {state.epoch} after training step {state.step}"
+        print(f"\nstopped by {self.interrupts.requested} {at}; {where}")
         if file is not None:
             print(f"resume with: {self.settings.resume_command or interrupt.resume_command(file)}", flush=True)
         interrupt.leave()
 
 
 def input_transform(loader: Any) -> dict[str, Any] | None:
-    """Return the description of what a loader's images went through, innermost first; None if it cannot be written."""
+    """Return the description of what a loader's images went through, innermost first.
+
+    None if it cannot be written down, or is random: of a training's images without test images.
+    """
     found: list[Any] = []
     part = loader
     while part is not None:
         if getattr(part, "transform", None) is not None:
             found.insert(0, part.transform)
         part = getattr(part, "dataset", None)
+    if any(getattr(transform, "random", False) for transform in found):
+        return None
     try:
         described = [transform.describe() for transform in found]
     except (AttributeError, TypeError):  # a function of the user's own

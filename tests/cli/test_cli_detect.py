@@ -136,6 +136,23 @@ def test_without_weights_it_is_the_lessons_detector(here, capsys):
     assert "street.png: 2 objects" in capsys.readouterr().out
 
 
+def test_a_file_that_is_no_picture_does_not_stop_the_others(here, capsys):
+    assert main(["detect", "net.npz", "street.png", "--weights", "net.npz"]) == 1
+    out, error = capsys.readouterr()
+    assert "cannot read the image net.npz" in error and len(error.splitlines()) == 1 and "street.png: 2 objects" in out
+
+
+def test_a_picture_of_another_size_gets_a_hint(here, capsys):
+    Image.fromarray(np.zeros((300, 200, 3), np.uint8)).save("large.png")
+    assert main(["detect", "large.png", "street.png", "--weights", "net.npz"]) == 0
+    out = capsys.readouterr().out
+    hint = "(it learned from pictures of 64 x 64, this one has 200 x 300: objects should be as large"
+    assert out.count("it learned from pictures") == 1 and hint in out  # street.png has 100 x 80
+    tinyconv.save("fit.npz", redness(), transform=ResizeWithin(32, 64))
+    assert main(["detect", "large.png", "--weights", "fit.npz"]) == 0
+    assert "it learned" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", [["predict", "street.png"], ["explain", "filters"]])
 def test_commands_for_classifiers_name_this_one(command, here, capsys):
     assert main([*command, "--weights", "net.npz"]) == 2
@@ -148,6 +165,7 @@ def test_commands_for_classifiers_name_this_one(command, here, capsys):
     [
         (["none.png"], 1, "detect: there is no file none.png"),
         (["net.npz"], 1, "cannot read the image net.npz"),
+        (["street.png", "--weights", "faster.npz", "--least", "2"], 2, "--least is a probability in [0, 1] for faster"),
         (["street.png", "--weights", "none.npz"], 1, "none.npz"),
         (["street.png", "--weights", "street.png"], 2, "street.png is no checkpoint of tinyconv; tinyconv train"),
         (
@@ -165,6 +183,7 @@ def test_commands_for_classifiers_name_this_one(command, here, capsys):
 )
 def test_errors_are_one_line(arguments, code, message, here, capsys):
     tinyconv.save("lenet.npz", models.lenet5())
+    tinyconv.save("faster.npz", models.faster_rcnn(2, scale="lesson", width=0.25))
     tinyconv.save("crop.npz", redness(), transform=data.CenterCrop(20))
     given = [] if "--weights" in arguments else ["--weights", "net.npz"]
     assert main(["detect", *arguments, *given]) == code

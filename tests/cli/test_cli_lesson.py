@@ -135,6 +135,29 @@ def test_a_signal_reaches_the_step_which_saves(number, lessons, tmp_path):
     assert Path("saved").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends signals to a process group")
+def test_ctrl_c_outside_of_a_training_is_a_line(lessons, tmp_path):
+    (lessons / "03_first" / "step1_a.py").write_text(
+        "import time\nfrom pathlib import Path\nimport tinyconv\nlesson = tinyconv.lesson_step(__name__)\n"
+        "Path('started').touch()\ntime.sleep(60)\n"
+    )
+    code = (
+        "import sys; from pathlib import Path; from tinyconv.cli import lesson; from tinyconv.cli.main import main\n"
+        f"lesson.find_lessons = lambda: Path({str(lessons)!r}); sys.exit(main(['lesson', '3']))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while not Path("started").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in error
+    assert "step1_a was interrupted; run it again with: tinyconv lesson 03_first --step 1" in error
+
+
 def test_without_a_checkout_it_says_where_the_lessons_are(monkeypatch, capsys):
     monkeypatch.setattr(command, "find_lessons", lambda: None)
     assert main(["lesson"]) == 2

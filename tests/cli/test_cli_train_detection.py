@@ -62,7 +62,7 @@ def test_scenes_and_resuming(here: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "  mAP 0.0" in out
-    assert "scenes, 16 training and 16 test images, 10 classes of objects" in out
+    assert "scenes, 16 training and 16 test images, 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in out
     assert "class  objects  detections" in out and "mean" in out
     assert "next: tinyconv detect IMAGE --weights run/checkpoint.npz" in out
     assert {path.name for path in Path("run").iterdir()} == {"checkpoint.npz", "curves.png", "train.jsonl"}
@@ -75,7 +75,7 @@ def test_a_folder_of_ones_own(name: str, here: Path, capsys: pytest.CaptureFixtu
     voc(here / "stones")
     assert main(["train", name, "--data", "voc", "--root", "stones", "--epochs", "1"]) == 0
     out = capsys.readouterr().out
-    assert "voc, 5 training and 1 test images, 1 classes of objects" in out and "stone" in out
+    assert "voc, 5 training and 1 test images, 1 classes: stone" in out and "stone" in out
     file = f"tinyconv-output/train/{name}-voc/checkpoint.npz"
     model = tinyconv.load(file)
     assert model.meta["classes"] == ["stone"]
@@ -104,11 +104,35 @@ def test_coco(here: Path, capsys: pytest.CaptureFixture) -> None:
     assert "coco, 4 training and 2 test images" in capsys.readouterr().out
 
 
+def test_faults_of_a_folder_are_found_before_training(here: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = voc(here / "stones")
+    command = ["train", "faster_rcnn", "--data", "voc", "--root", "stones"]
+    (folder / "Annotations" / "000001.xml").write_text("<annotation>")
+    (folder / "JPEGImages" / "000004.png").unlink()
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "VOCDetection: 2 of 6 images cannot be used" in error and "000001.xml" in error and "000004" in error
+    for file in (folder / "Annotations").iterdir():
+        file.write_text("<annotation></annotation>")
+    (folder.parent / "empty").mkdir()
+    assert main(command) == 1
+    assert "name no object; say classes=" in capsys.readouterr().err
+    for file in (folder / "Annotations").iterdir():  # those of PASCAL VOC, but none in a training image
+        box = "<xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax>"
+        thing = f"<object><name>cat</name><bndbox>{box}</bndbox></object>" if file.stem == "000004" else ""
+        file.write_text(f"<annotation>{thing}</annotation>")
+    picture(folder / "JPEGImages" / "000004.png", 40)
+    assert main(command) == 1
+    assert "no training image in stones has an object: there is nothing to learn" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["rcnn", "--data", "scenes"], "rcnn is trained in stages: tinyconv lesson 06_rcnn"),
-        (["faster_rcnn", "--data", "mnist"], "there is no data set 'mnist' (scenes, voc, coco)"),
+        (["faster_rcnn", "--data", "mnist"], "faster_rcnn is a detector and learns from scenes, voc, coco; mnist"),
+        (["faster_rcnn", "--data", "scens"], "there is no data set 'scens'; did you mean 'scenes'?"),
+        (["alexnet", "--data", "scenes"], "scenes is for detectors (faster_rcnn, fast_rcnn); classifiers learn from"),
         (["faster_rcnn", "--data", "voc"], "--data voc wants --root DIR"),
         (["faster_rcnn", "--data", "scenes", "--root", "."], "--root goes with --data voc and coco"),
         (["faster_rcnn", "--data", "coco", "--root", "."], "has no annotations/instances_train*.json"),

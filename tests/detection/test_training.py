@@ -90,6 +90,23 @@ def test_precision_is_logged_and_the_checkpoint_is_of_use(tmp_path: Path) -> Non
         np.testing.assert_array_equal(a, b)
 
 
+def test_without_test_images_the_checkpoint_has_the_transform_too(tmp_path: Path) -> None:
+    train_detector(small(), DetectionDataset(scenes(2), NORMAL), epochs=1, out=tmp_path, progress=False)
+    assert tinyconv.load(tmp_path / "checkpoint.npz").meta["transform"] == NORMAL.describe()
+
+
+def test_what_a_detector_cannot_learn_from() -> None:
+    dataset, fast = DetectionDataset(scenes(2), NORMAL), fast_rcnn(10, scale="lesson", width=0.25)
+    for model, images, kind, message in (
+        (tinyconv.models.rcnn(10, scale="lesson"), dataset, TypeError, "must be a fast_rcnn or faster_rcnn, got RCNN"),
+        (small(), Scenes(2), TypeError, r"must be a DetectionDataset, got Scenes.*DetectionDataset\(scenes.detection"),
+        (faster_rcnn(3, scale="lesson"), dataset, ValueError, "has 10 classes, the model 3; build it with"),
+        (fast, dataset, ValueError, "Fast R-CNN learns from proposals, and the dataset has none"),
+    ):
+        with pytest.raises(kind, match=f"train_detector: .*{message}"):
+            train_detector(model, images, epochs=1)  # type: ignore[arg-type]
+
+
 class Perfect:
     """A detector that knows the truth, in the pixels it is shown."""
 

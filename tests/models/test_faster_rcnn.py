@@ -51,6 +51,12 @@ def test_the_papers_network() -> None:
     assert (rules.training, rules.testing) == (ProposalRule(12000, 2000, 0.7, 16), ProposalRule(6000, 300, 0.7, 16))
 
 
+def test_the_table_says_what_a_region_costs() -> None:
+    found = tinyconv.summary(faster_rcnn(device="meta"))
+    head = 25088 * 4096 + 4096 * 4096 + 4096 * 21 + 4096 * 80
+    assert found.note == f"(not run): the head, once for each region: {head:,} MACs"
+
+
 def test_anchors_are_the_papers_over_the_whole_map() -> None:
     model = faster_rcnn(device="meta")
     grid = grid_anchors(model.anchors, (40, 60), model.stride)

@@ -161,12 +161,15 @@ def test_object_without_area_is_found_by_nothing() -> None:
 
 
 def test_table() -> None:
-    result = evaluate_detections([found((BOX, 0.9), (FAR, 0.3))], [truth([BOX], [0])], ["zero", "one"])
+    one = found((BOX, 0.9), (FAR, 0.3))
+    one = one._replace(labels=np.array([0, 2]))
+    result = evaluate_detections([one], [truth([BOX], [0])], ["zero", "one", "two"])
     assert str(result).splitlines() == [
         "class  objects  detections  11-point  all-point",
-        "zero         1           2     1.000      1.000",
-        "one          0           0       nan        nan",
+        "zero         1           1     1.000      1.000",
+        "two          0           1         -          -",
         "mean         1           2     1.000      1.000",
+        "(1 classes without objects and detections left out)",
     ]
 
 

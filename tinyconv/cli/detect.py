@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ examples:
 
 Of each object it prints the class, the score, and the box: left, top, right and bottom edge in pixels of the picture.
 The picture with the boxes is written to --out. It is prepared as the training images were: a checkpoint of tinyconv
-holds the transform and the names of the classes. tinyconv train faster_rcnn --data scenes makes one."""
+holds the transform and the names of the classes. It keeps its size, unless those were resized: objects should be about
+as large as those that the detector learned from. tinyconv train faster_rcnn --data scenes makes one."""
 _LEAST, _LEAST_SVM = 0.5, 0.0  # a probability; the distance from an SVM's border
 
 
@@ -58,22 +60,34 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--out must name a folder, got the file {folder}")
     weights = Path(options.weights) if options.weights else models.lesson_checkpoint("faster_rcnn")
     model, transform, classes = open_detector(weights)
-    usual = _LEAST_SVM if model.config["builder"] == "rcnn" else _LEAST
+    svms = model.config["builder"] == "rcnn"
+    usual = _LEAST_SVM if svms else _LEAST
+    if not svms and options.least is not None and not 0 <= options.least <= 1:
+        raise UsageError(f"--least is a probability in [0, 1] for {model.config['builder']}, got {options.least:g}")
     least = usual if options.least is None else options.least
     mode = "L" if model.input_shape[0] == 1 else "RGB"
     writable_folder(folder, "detect", "choose another folder: --out DIR")
     written: set[Path] = set()
+    unread = 0
     for file in options.files:
-        image = data.read_image(file, mode)
+        try:
+            image = data.read_image(file, mode)
+        except ValueError as problem:
+            print(f"tinyconv: {problem}", file=sys.stderr)
+            unread += 1
+            continue
         found = detect_in(image, model, transform, least=least, top=options.top)
         print(f"{file}: {len(found.boxes)} object{'s' * (len(found.boxes) != 1)}")
         for line in _table(found, classes):
             print(line)
+        hint = _size_hint(model, transform, image.shape[1:])
+        if hint:
+            print(f"  ({hint})")
         path = _free(folder, Path(file).stem, written)
         figure = draw_detections(image, found, classes, least=least)
         atomic_write(path, lambda out, figure=figure: figure.savefig(out, format="png", dpi=120))  # type: ignore[misc]
         print(f"figure: {path}")
-    return 0
+    return int(unread > 0)
 
 
 def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
@@ -100,6 +114,16 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
     transform = from_description(described) if described else None
     check_transform("detect", transform)
     return model, transform, model.meta.get("classes")
+
+
+def _size_hint(model: Any, transform: Any, size: tuple[int, ...]) -> str:
+    """Return a warning for a picture of quite another size than those that it learned from, if nothing resizes it."""
+    known = model.input_shape[1:]
+    resized = transform is not None and transform(np.zeros((model.input_shape[0], *size), np.float32), None).shape[1:]
+    if (resized and resized != size) or max(max(size) / max(known), max(known) / max(size)) < 2:
+        return ""
+    here, there = (f"{width} x {height}" for height, width in (size, known))
+    return f"it learned from pictures of {there}, this one has {here}: objects should be as large as they were there"
 
 
 def _table(found: Any, classes: list[str] | None) -> list[str]:

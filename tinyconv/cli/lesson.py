@@ -24,6 +24,7 @@ examples:
   tinyconv lesson alexnet --smoke        every step for a few seconds, to see that all of it works
 
 Figures and trained models go to ./tinyconv-output/NN."""
+_NUMBER = re.compile(r"step(\d+)_")
 _SOURCE = "lessons are not part of the installed package: get them with the source of tinyconv (its folder lessons/)"
 
 
@@ -61,7 +62,11 @@ def run(options: argparse.Namespace) -> int:
             print(f"{'' if i == 0 else chr(10)}=== {folder.name}/{script.name} ({i + 1} of {len(scripts)})", flush=True)
         code = _run_script(script, passed)
         if code != 0:
-            if code != 130:
+            step = _NUMBER.match(script.name)
+            if code == 130 and step:
+                again = f"tinyconv lesson {folder.name} --step {step[1]}"
+                print(f"{script.stem} was interrupted; run it again with: {again}", file=sys.stderr)
+            elif code != 130:
                 print(f"tinyconv: {script.name} failed with exit code {code}", file=sys.stderr)
             return code
     return 0

@@ -13,11 +13,12 @@ examples:
   tinyconv summary alexnet --variant torchvision    another variant
   tinyconv summary alexnet --scale lesson --num-classes 10
   tinyconv summary vgg --config A-LRN               or by another name: vgg11, vgg16, vgg19
+  tinyconv summary faster_rcnn --backbone zf
   tinyconv summary resnet50 --shortcut C            resnet18 to resnet152; resnet20 to resnet1202 are those for CIFAR
 
 No memory is allocated for the weights, so a network of any size is described at once."""
 
-_BUILT_WITH = ("variant", "config", "depth", "shortcut", "scale", "num_classes")
+_BUILT_WITH = ("variant", "config", "depth", "shortcut", "backbone", "scale", "num_classes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="of vgg: A, A-LRN, B, C, D or E")
     parser.add_argument("--depth", type=int, metavar="N", help="layers of resnet or resnet_cifar")
     parser.add_argument("--shortcut", help="of resnet or resnet_cifar: A, B or C")
+    parser.add_argument("--backbone", help="of rcnn, fast_rcnn, faster_rcnn: vgg16, zf, ...")
     parser.add_argument("--scale", choices=("paper", "lesson"), help="as in the paper, or small enough for a laptop")
     parser.add_argument("--num-classes", type=int, metavar="K", help="how many outputs")
 

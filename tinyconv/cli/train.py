@@ -32,16 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="a network's name, such as lenet5 or alexnet")
     parser.add_argument(
-        "--data", metavar="DATA", required=True, help="fashion, mnist, digits, shapes, cifar10, ... or a folder"
+        "--data", metavar="DATA", required=True,
+        help="fashion, mnist, digits, shapes, cifar10, ... or a folder; detectors: scenes, voc, coco",
+    )  # fmt: skip
+    parser.add_argument(
+        "--root", metavar="DIR", help="a whole set's own files: cifar10, cifar100, mnist, fashion, voc, coco"
     )
-    parser.add_argument("--root", metavar="DIR", help="a whole set's own files: cifar10, cifar100, mnist, fashion")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training images, in all")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate, per step")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order, augmentation, dropout (0)")
     parser.add_argument("--out", metavar="DIR", help="folder of the run (./tinyconv-output/train/MODEL-DATA)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--smoke", action="store_true", help="64 images, one epoch: only show that it works")
+    parser.add_argument("--smoke", action="store_true", help="a few images, one epoch: only show that it works")
     parser.add_argument("--scale", choices=("lesson", "paper"), default="lesson", help="size of the network (lesson)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (cpu)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads that prepare images")

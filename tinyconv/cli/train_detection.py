@@ -21,12 +21,18 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     """Train a detector, and print its average precision on held-out images."""
     import tinyconv
     from tinyconv import data, models
+    from tinyconv.cli import recipes
     from tinyconv.data.detection import DetectionDataset
     from tinyconv.detection.evaluation import Precision
     from tinyconv.detection.training import BATCH_SIZE, LR, train_detector
 
     if name not in MODELS:
         raise UsageError(f"{name} is trained in stages: tinyconv lesson 06_rcnn does it; here are {', '.join(MODELS)}")
+    if options.data not in DATA and (options.data in recipes.DATA or Path(options.data).is_dir()):
+        raise UsageError(
+            f"{name} is a detector and learns from {', '.join(DATA)}; "
+            f"{options.data} has no boxes, it is for classifiers"
+        )
     kind = choose("data set", options.data, DATA)
     train, test = open_sources(kind, options.root, 16 if options.smoke else None)
     tinyconv.manual_seed(options.seed)
@@ -54,7 +60,8 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
 
     default = Path("tinyconv-output", "train", f"{name}-{kind}{'-smoke' if options.smoke else ''}")
     folder = Path(options.out or default)
-    print(f"data:  {kind}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes of objects")
+    names = f": {', '.join(train.classes)}" if len(train.classes) <= 20 else ""
+    print(f"data:  {kind}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes{names}")
     count = sum(parameter.numel() for parameter in model.parameters())
     print(f"model: {name}, {options.scale} scale, {count:,} parameters")
     passes = f"{epochs} epoch{'s' * (epochs != 1)}"
@@ -76,7 +83,6 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
 def open_sources(kind: str, root: str | None, few: int | None) -> tuple[Any, Any]:
     """Return the sources of training and test images; ``few`` of each for a trial."""
     from tinyconv.data import Scenes
-    from tinyconv.data.coco import CocoDetection
     from tinyconv.data.detection import SceneDetection
 
     if kind == "scenes":
@@ -88,15 +94,25 @@ def open_sources(kind: str, root: str | None, few: int | None) -> tuple[Any, Any
         return scenes[0], scenes[1]
     if root is None:
         raise UsageError(f"--data {kind} wants --root DIR, the folder of the set, as it is unpacked")
-    if kind == "voc":
-        first, second = (Part(part, _spread(len(part), few)) for part in _voc_parts(root))
-        return first, second
+    parts = _voc_parts(root) if kind == "voc" else _coco_parts(root)
+    train, test = (Part(part, _spread(len(part), few)) for part in parts)
+    if few is None:  # a fault shall not be met after hours
+        for part in parts:
+            part.check(pixels=False)
+    if not any(len(train.truth(i).labels) for i in range(len(train))):
+        raise ValueError(f"no training image in {root} has an object: there is nothing to learn")
+    return train, test
+
+
+def _coco_parts(root: str) -> list[Any]:
+    """Return COCO's parts to learn from and to test on."""
+    from tinyconv.data.coco import CocoDetection
+
     folder = Path(root)
     found = [sorted(folder.glob(f"annotations/instances_{part}*.json")) for part in ("train", "val")]
     if not all(found):
         raise UsageError(f"{folder} has no annotations/instances_train*.json and instances_val*.json, as COCO has")
-    train, test = (CocoDetection(folder / f[-1].stem.removeprefix("instances_"), f[-1]) for f in found)
-    return Part(train, _spread(len(train), few)), Part(test, _spread(len(test), few))
+    return [CocoDetection(folder / f[-1].stem.removeprefix("instances_"), f[-1]) for f in found]
 
 
 class Part:
@@ -115,6 +131,10 @@ class Part:
     def truth(self, i: int) -> Any:
         """Return the objects of image i."""
         return self.source.truth(self.indices[i])
+
+    def check(self, pixels: bool = True) -> None:
+        """Check the whole source."""
+        self.source.check(pixels)
 
 
 def _spread(length: int, few: int | None) -> list[int]:

@@ -58,8 +58,8 @@ class AnnotatedImages(ABC):
         i = check_index(type(self).__name__, i, len(self))
         return self.objects(i, image_size(self.path(i)))
 
-    def check(self) -> None:
-        """Read every image and annotation.
+    def check(self, pixels: bool = True) -> None:
+        """Read every image and annotation; without ``pixels`` only the sizes of the images, which is fast.
 
         Raises
         ------
@@ -69,7 +69,7 @@ class AnnotatedImages(ABC):
         problems = []
         for i in range(len(self)):
             try:
-                self.read(i)
+                self.read(i) if pixels else self.truth(i)
             except (OSError, ValueError) as problem:
                 problems.append(str(problem))
         if problems:

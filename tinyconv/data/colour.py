@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -135,6 +136,8 @@ class PCAColor(Transform):
     std : float
         Standard deviation of a.
     """
+
+    random: ClassVar[bool] = True
 
     eigenvalues: np.ndarray
     eigenvectors: np.ndarray

@@ -129,7 +129,7 @@ class DetectionDataset(ImageDataset):
         if most_proposals is not None and most_proposals < 0:
             raise ValueError(f"DetectionDataset: most_proposals must be at least 0, got {most_proposals}")
         self.source, self.mirror = source, bool(mirror)
-        self._proposals = None if proposals is None else [_regions(p)[:most_proposals] for p in proposals]
+        self.proposals = None if proposals is None else [_regions(p)[:most_proposals] for p in proposals]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -162,7 +162,7 @@ class DetectionDataset(ImageDataset):
         return [one(i) for i in range(len(self))]
 
     def _proposals_of(self, i: int) -> np.ndarray:
-        return np.empty((0, 4)) if self._proposals is None else self._proposals[i]
+        return np.empty((0, 4)) if self.proposals is None else self.proposals[i]
 
 
 def check_transform(who: str, transform: Any) -> None:

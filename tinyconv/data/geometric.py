@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -85,6 +86,8 @@ class RandomResize(Transform):
         The new length is uniform on low, low + 1, ..., high pixels.
     """
 
+    random: ClassVar[bool] = True
+
     low: int
     high: int
 
@@ -130,6 +133,8 @@ class RandomCrop(Transform):
         Zeros added on each side first, (top and bottom, left and right); 4 in ResNet's CIFAR recipe.
     """
 
+    random: ClassVar[bool] = True
+
     size: Pair
     padding: Pair = 0
 
@@ -160,6 +165,8 @@ class RandomResizedCrop(Transform):
     ratio : (float, float)
         Width / height; its logarithm is uniform between these.
     """
+
+    random: ClassVar[bool] = True
 
     size: Pair
     scale: tuple[float, float] = (0.08, 1.0)
@@ -218,6 +225,8 @@ class TenCrop(Transform):
 @dataclass(frozen=True, eq=False)
 class RandomMirror(Transform):
     """Swap left and right with probability ``p``."""
+
+    random: ClassVar[bool] = True
 
     p: float = 0.5
 

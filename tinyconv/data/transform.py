@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class Transform(ABC):
     image is (C, H, W) float32; the result may be a view of it, the input itself is never written to. A deterministic
     transform ignores ``rng``, which may then be left out.
     """
+
+    random: ClassVar[bool] = False  # whether it needs the generator
 
     @abstractmethod
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:

@@ -51,6 +51,11 @@ class Compose(Transform):
 
     transforms: Sequence[Transform]
 
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        """Whether one of its parts is."""
+        return any(getattr(part, "random", False) for part in self.transforms)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "transforms", tuple(self.transforms))
         for part in self.transforms:

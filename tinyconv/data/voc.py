@@ -106,7 +106,10 @@ class VOCDetection(AnnotatedImages):
             name = (item.findtext("name") or "").strip()
             at = f"{where}: object {number} ({name})"
             if name not in self._labels:
-                raise ValueError(f"{at}: its class must be one of {', '.join(self.classes)}; say classes=...")
+                raise ValueError(
+                    f"{at}: its class must be one of {', '.join(self.classes)}; say classes=..., or name a folder with "
+                    "classes of its own otherwise than VOC and a year"
+                )
             box = item.find("bndbox")
             if box is None:
                 raise ValueError(f"{at} has no <bndbox>")

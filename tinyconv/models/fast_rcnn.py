@@ -82,6 +82,11 @@ class FastRCNN(nn.Module):
         """Map images (N, C, H, W) to the last map (N, channels, H / stride, W / stride)."""
         return self.get_submodule("backbone")(images)
 
+    def summary_note(self, rows: Any) -> str:
+        """Return what the table of ``summary`` cannot know: the head runs once for each region."""
+        weights = sum(p.numel() for name, p in self.named_parameters() if p.ndim == 2 and not name.startswith("rpn"))
+        return f"(not run): the head, once for each region: {weights:,} MACs"
+
     # ------------------------------------------------------------------------------------------------------- the head
     def classify(self, maps: Tensor, boxes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Return scores (R, K + 1) and box outputs (R, 4 K) of the boxes of each image, one image after the other."""
@@ -163,8 +168,13 @@ class FastRCNN(nn.Module):
             Of two boxes of a class that overlap more, the less probable is dropped.
         top : int
             Detections per class at most.
+
+        Returns
+        -------
+        Detections
+            Best first: boxes (R, 4) in pixels of ``image``, labels (R,) from 0 (the background is none), scores (R,).
         """
-        who = f"{type(self).__name__}.detect"
+        who, image = f"{type(self).__name__}.detect", np.asarray(image)
         if image.ndim != 3:
             raise ValueError(f"{who}: wanted one image (C, H, W), got shape {image.shape}")
         if top < 1:
@@ -291,8 +301,8 @@ def fast_rcnn(
 ) -> FastRCNN:
     """Build Fast R-CNN with initial weights: new layers as in sec. 2.3, the others after He et al. 2015.
 
-    Train it with ``loss=model.loss`` on images with proposals, see :class:`tinyconv.data.detection.DetectionDataset`;
-    begin with a classifier's weights: :meth:`FastRCNN.init_from`.
+    Train it with :func:`tinyconv.detection.train_detector` on images with proposals, see
+    :class:`tinyconv.data.DetectionDataset`; begin with a classifier's weights: :meth:`FastRCNN.init_from`.
 
     Parameters
     ----------

@@ -213,8 +213,10 @@ def faster_rcnn(
 ) -> FasterRCNN:
     """Build Faster R-CNN with initial weights: N(0, 0.01^2) in the region proposal network, else as Fast R-CNN.
 
-    Train it with ``loss=model.loss`` (approximate joint training), or in four steps:
-    :func:`tinyconv.detection.alternating.train_in_four_steps`.
+    Train it with :func:`tinyconv.detection.train_detector` (approximate joint training), or in four steps:
+    :func:`tinyconv.detection.train_in_four_steps`. Otherwise than in torchvision, ``model(images)`` takes one Tensor
+    and returns maps, scores and deltas; ``model.loss(outputs, targets)`` is the loss, ``model.detect(image)`` finds
+    objects.
 
     Parameters
     ----------
@@ -229,6 +231,13 @@ def faster_rcnn(
         Height and width for ``summary``: 600 x 800 ("lesson": 64 x 64); images of every size fit.
     scale : str
         "paper", or "lesson".
+
+    Examples
+    --------
+    >>> model = faster_rcnn(10, scale="lesson")
+    >>> found = model.detect(np.zeros((3, 64, 64), np.float32))
+    >>> found.boxes.shape[1], len(found.labels) == len(found.scores)
+    (4, True)
     """
     name = "faster_rcnn"
     check_scale(name, scale, width)

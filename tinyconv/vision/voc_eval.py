@@ -62,11 +62,19 @@ class Evaluation:
         wide = max(map(len, (*self.classes, "class")))
         lines = [f"{'class':<{wide}}  objects  detections  11-point  all-point"]
         rows = zip(self.classes, self.objects, self.curves, self.eleven_point, self.all_point, strict=True)
-        for name, objects, curve, eleven, every in rows:
-            lines.append(f"{name:<{wide}}  {objects:>7}  {len(curve.scores):>10}  {eleven:>8.3f}  {every:>9.3f}")
+        left_out = 0
+        for name, objects, curve, *points in rows:
+            if objects == len(curve.scores) == 0:
+                left_out += 1
+                continue
+            eleven, every = ("-" if np.isnan(point) else f"{point:.3f}" for point in points)
+            lines.append(f"{name:<{wide}}  {objects:>7}  {len(curve.scores):>10}  {eleven:>8}  {every:>9}")
         found = sum(len(curve.scores) for curve in self.curves)
         means = f"{self.mean_eleven_point:>8.3f}  {self.mean_all_point:>9.3f}"
-        return "\n".join([*lines, f"{'mean':<{wide}}  {self.objects.sum():>7}  {found:>10}  {means}"])
+        lines.append(f"{'mean':<{wide}}  {self.objects.sum():>7}  {found:>10}  {means}")
+        if left_out:
+            lines.append(f"({left_out} classes without objects and detections left out)")
+        return "\n".join(lines)
 
 
 def _mean(values: np.ndarray) -> float:
