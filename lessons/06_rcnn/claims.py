@@ -132,7 +132,7 @@ def verdict_order(runs: Runs) -> tuple[bool, str]:
 
 
 def measure_speed(seed: int, size: tuple[int, int] = (TRAIN, TEST)) -> dict[str, Any]:
-    """The same, milliseconds of one image, median of 15, one thread: network with 100 boxes, and all that is done."""
+    """The same, ms of one image, median of 15, one thread: network with 100 boxes, some twice if need be, and all."""
     step = _step("step8_train")
     detectors = {name: _trained(name, seed, size)[0] for name in step.BUILDERS}
     images = min(15, size[1] - 1)
