@@ -84,9 +84,9 @@ def test_mirrored_boxes_are_exactly_around_the_mirrored_pixels(i):
 @pytest.mark.parametrize("mirror", [False, True])
 def test_boxes_follow_a_change_of_size(mirror):
     """Twice as high and three times as wide, nearest pixels: the white rectangle still has its box."""
-    proposals = [np.array([[1.0, 2, 5, 7], [0, 0, 4, 4]])] * 3
+    proposals = [np.array([[1.0, 2, 5, 7]])] * 3
     transform = Compose([Resize((40, 96), "nearest")])
-    data = DetectionDataset(Rectangles(), transform, mirror=mirror, proposals=proposals, most_proposals=1)
+    data = DetectionDataset(Rectangles(), transform, mirror=mirror, proposals=proposals)
     image, target = data.sample(0, Halves(0.1))
     found = unpacked(target)
     assert image.shape == (3, 40, 96) and found.size == (40, 96)
@@ -149,7 +149,6 @@ def test_scenes_as_a_source():
             ValueError,
             r"proposals of an image must be \(P, 4\), got shape \(4, 5\)",
         ),
-        ({"most_proposals": -1}, ValueError, "most_proposals must be at least 0, got -1"),
     ],
 )
 def test_arguments_that_are_refused(arguments, error, message):

@@ -93,8 +93,6 @@ class DetectionDataset(ImageDataset):
         Region proposals for each image, best first, in the source's pixels.
     mirror : bool
         Swap left and right of an image and its boxes with probability one half.
-    most_proposals : int, optional
-        Only so many of an image's proposals are kept.
 
     Raises
     ------
@@ -118,7 +116,6 @@ class DetectionDataset(ImageDataset):
         *,
         proposals: Sequence[np.ndarray] | None = None,
         mirror: bool = False,
-        most_proposals: int | None = None,
     ) -> None:
         super().__init__(transform, source.classes)
         check_transform("DetectionDataset", transform)
@@ -126,10 +123,8 @@ class DetectionDataset(ImageDataset):
             raise ValueError(
                 f"DetectionDataset: proposals must be {len(source)} arrays (P, 4), one per image, got {len(proposals)}"
             )
-        if most_proposals is not None and most_proposals < 0:
-            raise ValueError(f"DetectionDataset: most_proposals must be at least 0, got {most_proposals}")
         self.source, self.mirror = source, bool(mirror)
-        self.proposals = None if proposals is None else [_regions(p)[:most_proposals] for p in proposals]
+        self.proposals = None if proposals is None else [_regions(p) for p in proposals]
 
     def __len__(self) -> int:
         return len(self.source)

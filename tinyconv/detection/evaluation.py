@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +16,6 @@ from tinyconv.vision.nms import best_first
 from tinyconv.vision.voc_eval import Evaluation, evaluate_detections
 
 
-class Detector(Protocol):
-    """RCNN, FastRCNN, FasterRCNN, or a network of your own."""
-
-    def detect(self, image: np.ndarray, proposals: np.ndarray | None = None, **how: Any) -> Detections: ...
-
-
 def detect_all(
     model: Any, dataset: DetectionDataset, *, proposals: Sequence[np.ndarray] | None = None, **how: Any
 ) -> tuple[list[Detections], np.ndarray]:
@@ -29,7 +23,8 @@ def detect_all(
 
     Parameters
     ----------
-    model : Detector
+    model : RCNN, FastRCNN, FasterRCNN
+        Or a network of your own with ``detect(image, proposals, **how) -> Detections``.
     dataset : DetectionDataset
         Its transform is applied, and boxes are given back in the pixels of its source.
     proposals : sequence of arrays (P, 4), optional
@@ -64,8 +59,8 @@ def detect_in(
     ----------
     image : array, (C, H, W)
         Values in [0, 1].
-    model : Detector
-        One with settings ``search`` is given the boxes of selective search in this picture.
+    model
+        As for :func:`detect_all`. One with settings ``search`` is given the boxes of selective search in this picture.
     transform : callable, optional
         What the training images went through; it may resize.
     proposals : array, (P, 4), optional
