@@ -299,9 +299,9 @@ def label_anchors(anchors, truth, size, positive=0.7, negative=0.3):
         0, background, if they are not 1 and the IoU with every object is below ``negative``;
         -1 else.
 
-    An object that no anchor inside meets makes nothing an object. ``matched`` is the number of the object with which an
-    anchor, inside or not, has the largest IoU, the first one of equals. There may be no object: then all anchors inside
-    are background, and matched is -1.
+    An object with IoU 0 to all anchors inside makes none an object. ``matched`` is the number of the object with which
+    an anchor, inside or not, has the largest IoU, the first one of equals. There may be no object: then all anchors
+    inside are background, and matched is -1.
 
     Difficulty 2 of 3, 30 minutes. Hint: ``iou`` is above. Begin with -1 everywhere, then background, objects last. For
     each object the best of the anchors inside: a maximum over the other axis.

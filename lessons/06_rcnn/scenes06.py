@@ -7,6 +7,7 @@ training scene. All detectors of the lesson see the same scenes and, if they nee
 from functools import cache
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
@@ -30,6 +31,14 @@ def scenes(split: str, n: int, seed: int = 0) -> SceneDetection:
 def dataset(split: str, n: int, boxes: list[np.ndarray] | None = None, seed: int = 0) -> DetectionDataset:
     """Return them as a network sees them, with proposals if boxes are given."""
     return DetectionDataset(scenes(split, n, seed), NORMAL, proposals=boxes)
+
+
+def picture(out: Path, n: int, seed: int = 0) -> Path:
+    """Save the first of those of n test scenes that have most digits as a picture, ``out/scene.png``."""
+    source, file = scenes("test", n, seed), out / "scene.png"
+    image = source.images[max(range(n), key=lambda i: len(source.truth(i).boxes))]
+    atomic_write(file, lambda opened: plt.imsave(opened, image.transpose(1, 2, 0), format="png"))
+    return file
 
 
 def proposals(out: Path, split: str, n: int, seed: int = 0, top: int = BOXES) -> list[np.ndarray]:

@@ -94,15 +94,15 @@ if __name__ == "__main__":
     began = perf_counter()
     train_detector(joint, dataset("train", n, seed=lesson.seed), epochs=2 * epochs, seed=lesson.seed, progress=False)
     rows = {
-        f"{n} scenes, four steps of {epochs * n // 2:,}": (model.eval(), f"{took:.0f}"),
-        f"{n} scenes, joint, {epochs * n:,} steps": (joint.eval(), f"{perf_counter() - began:.0f}"),
+        f"trained on {n} scenes: four steps of {epochs * n // 2:,}": (model.eval(), f"{took:.0f}"),
+        f"trained on {n} scenes: joint, {epochs * n:,} steps": (joint.eval(), f"{perf_counter() - began:.0f}"),
     }
     if not lesson.smoke:
-        rows["1,000 scenes, joint (step 8)"] = (detector("faster_rcnn", lesson), "")
+        rows["trained on 1,000 scenes: joint (step 8)"] = (detector("faster_rcnn", lesson), "")
     scores = {name: judge(m, tests, [], lesson.seed) for name, (m, _) in rows.items()}
-    print(f"\n{'':34s}mAP, 11-point   all-point   seconds")
+    print(f"\n{f'{tests} test scenes':44s}mAP, 11-point   all-point   seconds")
     for name, found in scores.items():
-        print(f"{name:34s}{found.mean_eleven_point:13.3f} {found.mean_all_point:11.3f} {rows[name][1]:>9s}")
+        print(f"{name:44s}{found.mean_eleven_point:13.3f} {found.mean_all_point:11.3f} {rows[name][1]:>9s}")
     fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     axes[0].bar(["after 1", "after 2", "after 3"], recalls, color=["C0", "C3", "C0"])
     axes[0].set(title="recall of 20 proposals", ylim=(0, 1))

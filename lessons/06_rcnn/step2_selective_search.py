@@ -135,16 +135,16 @@ print(f"\n{n} test scenes, recall (IoU 0.5) of the first{''.join(f'{top:7d}' for
 fig, axes = plt.subplots(1, 3, figsize=(14, 4), layout="constrained", width_ratios=(1, 1.5, 1.2))
 for name, boxes in found.items():
     recalls = [recall_and_mabo(boxes, truths, top=top)[0] for top in tops]
-    name = f"{name}, {np.mean(list(map(len, boxes))):.0f} boxes"
+    name = f"{name}, {np.mean(list(map(len, boxes))):.0f} boxes in the mean"
     print(f"  {name:42s}{''.join(f'{r:7.3f}' for r in recalls)}   {recall_and_mabo(boxes, truths, top=100)[1]:.3f}")
     axes[2].plot(tops, recalls, "o-", label=name)
     axes[2].legend()
-axes[2].set(xscale="log", xlabel="boxes of an image", title="recall at IoU 0.5")
+axes[2].set(xscale="log", xlabel="first boxes of a scene", ylabel="recall (IoU 0.5)", xticks=tops, xticklabels=tops)
 pictures = (image, found["selective search"][3]), (photograph, selective_search(photograph, mode="fast"))
 for axis, (picture, boxes) in zip(axes, pictures, strict=False):
     axis.imshow(picture.transpose(1, 2, 0), extent=(0, picture.shape[2], picture.shape[1], 0))
     for box in boxes[:30]:
         axis.add_patch(Rectangle(box[:2], *(box[2:] - box[:2]), fill=False, ec="white", lw=0.8))
-    axis.set(title=f"the first 30 of {len(boxes)} boxes", xticks=[], yticks=[])
+    axis.set(title=f"the first 30 of this picture's {len(boxes)} boxes", xticks=[], yticks=[])
 lesson.save(fig, "proposals", alt="boxes on a scene and on a photograph; recall grows to 1 with the number of boxes")
 lesson.next(why="the boxes meet a network")

@@ -50,7 +50,7 @@ for number, (axis, box) in enumerate(zip(list(axes.values())[1:], some, strict=T
     axis.set_title("an object" if number < len(truths[2].boxes) else "a proposal", c=f"C{number}", fontsize=9)
     for line, (x1, y1, x2, y2) in (("-", box), (":", warp.context_box(box, 32, 4))):
         axes["A"].plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], line, c=f"C{number}", lw=1.3)
-axes["A"].set(xlim=(-6, 70), ylim=(70, -6))
+axes["A"].set(xlim=(-6, 70), ylim=(70, -6), title="solid: the box, dotted: with its context")
 plt.setp(list(axes.values()), xticks=[], yticks=[])
 lesson.save(fig, "warped", alt="a scene with boxes, dotted with their context, and the squares that they are warped to")
 
@@ -110,8 +110,9 @@ assert np.allclose(plane.weights, svm.mine_hard_negatives(machine, positives, ne
 features = np.concatenate([positives, *negatives])
 whole = machine.fit(features, np.arange(len(features)) < len(positives))
 cosine = plane.weights @ whole.weights / np.linalg.norm(plane.weights) / np.linalg.norm(whole.weights)
-print(f"an SVM for 3: {len(positives)} objects, {len(features) - len(positives)} negatives, {len(kept)} of them kept")
-print(f"angle of its plane to that of an SVM trained on all: {np.degrees(np.arccos(min(1, cosine))):.1f} degrees\n")
+angle, others = np.degrees(np.arccos(min(1, cosine))), len(features) - len(positives)
+print(f"SVM of the threes: {len(positives)} objects, {others:,} negatives of which {len(kept)} hard ones were kept;")
+print(f"its plane is {angle:.1f} degrees off that of an SVM trained on all\n")
 
 # %% [markdown]
 # ## How good, and where the time goes

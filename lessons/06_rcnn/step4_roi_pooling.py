@@ -114,10 +114,9 @@ for name, maps, rois in (("apart", x, apart), ("overlapping", x, over), ("equal 
 # %% [markdown]
 # ## Compiled, and RoI align beside it
 #
-# The loops as they are, through `njit`, and the library's kernel: 100 boxes, 32 maps of 16x16, 5x5 bins, one thread.
-# And: pooling sees other boxes. Edges x1, x2 are corners x1, x2 - 1: the near edge is rounded, by up to half a cell (8
-# pixels in VGG-16), the far one lands at stride * (last + 1). RoI align (He and others, 2017) rounds nothing, and takes
-# means of samples, each mixed of four cells. As a box moves, pooled values jump, aligned ones glide.
+# The loops, the same through `njit`, and the library's kernel. And: pooling sees other boxes. Edges x1, x2 are corners
+# x1, x2 - 1: the near edge is rounded, by up to half a cell (8 pixels in VGG-16), the far one lands at stride * (last +
+# 1). RoI align (He and others, 2017) rounds nothing, and takes means of samples, each mixed of four cells.
 
 # %%
 corner, wide = lesson.rng.uniform(0, 36, (100, 2)), lesson.rng.uniform(10, 27, (100, 2))
@@ -131,20 +130,21 @@ for name, kernel in {"loops": forward, "compiled": njit(forward), "library's": c
 moved = np.array([4 * np.array(span(0, 1, x1, x1 + 19, 99, 0.25)) - (x1, x1 + 20) for x1 in np.arange(0, 40, 0.25)])
 print(f"stride 4: pooling moves [near far] edges by {moved.min(0)} to {moved.max(0)} pixels, mean {moved.mean(0)}")
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.7), layout="constrained")
-cells, box, last = np.arange(8.0), np.array([22.0, 34, 90, 101]), np.array([22.0, 34, 89, 100])
-smooth = (np.sin(cells)[:, None] + np.cos(0.7 * cells))[None, None]
+cells, box, bins = np.arange(8.0), np.array([22.0, 34, 90, 101]), ("top left", "top right", "low left", "low right")
+smooth, last = (np.sin(cells)[:, None] + np.cos(0.7 * cells))[None, None], box - [0, 0, 1, 1]
 axes[0].imshow(smooth[0, 0], cmap="gray", extent=(0, 8, 8, 0))
 switches = pooled(smooth, np.array([[0.0, *last]]), 3, 1 / 16)[1].ravel()
 for k, (i, j) in enumerate(np.ndindex(3, 3)):
     top, bottom = span(i, 3, last[1], last[3], 8, 1 / 16) + np.array([0.1, -0.1]) * (1 + k % 3)
     left, right = span(j, 3, last[0], last[2], 8, 1 / 16) + np.array([0.1, -0.1]) * (1 + k % 3)
-    axes[0].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec=f"C{k}", lw=2))
-    axes[0].plot(switches[k] % 8 + 0.5, switches[k] // 8 + 0.5, "o", c=f"C{k}", mec="white")
+    axes[0].add_patch(plt.Rectangle((left, top), right - left, bottom - top, fill=False, ec=plt.cm.Pastel1(k), lw=2))
+    axes[0].plot(switches[k] % 8 + 0.5, switches[k] // 8 + 0.5, "o", c=plt.cm.Pastel1(k), mec="k")
 axes[0].add_patch(plt.Rectangle(box[:2] / 16, *(box[2:] - box[:2]) / 16, fill=False, ec="white", ls="--"))
-axes[0].set(title="a box, its bins, their maxima", xticks=[], yticks=[])
+axes[0].set(title="a box (dashed), 3x3 bins, their maxima", xticks=[], yticks=[])
 for axis, function, given, style in ((axes[1], roi_pool, last, "steps-post"), (axes[2], roi_align, box, "default")):
     rois = tinyconv.tensor(np.array([[0.0, *(given + [d, 0, d, 0])] for d in range(33)]))
-    axis.plot(function(tinyconv.tensor(smooth), rois, 2, 1 / 16).numpy().reshape(33, 4), drawstyle=style)
+    axis.plot(function(tinyconv.tensor(smooth), rois, 2, 1 / 16).numpy().reshape(33, 4), drawstyle=style, label=bins)
     axis.set(title=f"{function.__name__}: the values of 2x2 bins", xlabel="pixels that the box has moved", ylim=(-2, 2))
+    axis.legend(loc="upper right", ncol=2, fontsize=8)
 lesson.save(fig, "roi_pooling", alt="bins of a box on a map, which overlap; pooled values jump, aligned ones glide")
 lesson.next(why="the whole detector in one pass")

@@ -56,7 +56,7 @@ def sample(proposed, true, labels, count, rng):
 image, of = data[3][0], data.truths()[3]
 _, classes, wanted, kinds = sample(boxes[3], of.boxes, of.labels, 32, lesson.rng)
 counts = ", ".join(f"{kind} {which.sum()}" for kind, which in kinds.items())
-print(f"a scene of {len(of.boxes)} objects; candidates: {counts} (best IoU from 0.5, from 0.1, below)")
+print(f"a scene of {len(of.boxes)} objects; candidates: {counts} (IoU below 0.1, not used)")
 print(f"sampled: {(classes > 0).sum()} objects, {(classes == 0).sum()} background\n")
 
 # %% [markdown]
@@ -141,9 +141,9 @@ for t in ranks:
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for name, row in times.items():
     axes[0].plot(counts, row, "o-", label=name)
-axes[0].set(xlabel="boxes", title="network alone, ms an image")
+axes[0].set(xlabel="boxes", ylabel="ms", xticks=counts, title="network alone, ms an image")
 axes[1].plot(ranks, precisions, "o-", label=("11-point", "all-point"))
-axes[1].set(xscale="log", xlabel="singular values of fc6 that are kept", title="mAP")
+axes[1].set(xscale="log", xticks=ranks, xticklabels=ranks, xlabel="singular values of fc6 that are kept", ylabel="mAP")
 for axis in axes:
     axis.legend()
 lesson.save(fig, "fast", alt="R-CNN's time grows with the boxes, Fast R-CNN's hardly; mAP stays with fewer weights")

@@ -5,8 +5,7 @@
 #
 # Fast R-CNN looks at an image once; most of its time now goes into the search for regions. Faster R-CNN lets the
 # network propose them, from the map it has anyway. At every place of the map lie k boxes of fixed sizes and shapes, the
-# *anchors*. For each the network says how much it looks like an object, and how it is to be moved and stretched (step
-# 1's deltas).
+# *anchors*. For each the network says how much it looks like an object, and how to move and stretch it (step 1).
 
 # %%
 import matplotlib.pyplot as plt
@@ -132,7 +131,8 @@ def frames(axis: plt.Axes, boxes: np.ndarray, colour: str, **how: object) -> Non
 image, truth = source.read(max(range(40), key=lambda i: len(source.truth(i).boxes)))
 picked = sample_labels(labels := label_anchors(anchors, truth.boxes, SIZE)[0], 64, 32, lesson.rng)
 fig, axes = plt.subplots(1, 4, figsize=(14, 3.7), layout="constrained")
-axes[0].set(title="the paper's nine, in 600 x 1000", xlim=(0, 1000), ylim=(600, 0), aspect="equal")
+axes[0].set(title="the paper's nine\nratio 1/2 blue, 1 orange, 2 green", xlim=(-40, 1040), ylim=(660, -70), aspect=1)
+frames(axes[0], np.array([[0, 0, 1000, 600]]), "black", ls=":")
 for k, colour in enumerate(("C0", "C1", "C2")):
     frames(axes[0], nine[3 * k : 3 * k + 3] + [496, 288, 496, 288], colour)
     frames(axes[1], anchors.reshape(16, 16, 9, 4)[8, 8, 3 * k : 3 * k + 3], colour, lw=2)

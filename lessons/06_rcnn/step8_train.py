@@ -5,19 +5,18 @@
 #
 # R-CNN, Fast R-CNN and Faster R-CNN learn the same 1,000 scenes and are judged on the same 200 others. R-CNN and Fast
 # R-CNN look at selective search's best 100 boxes of a scene, Faster R-CNN at 20 of its own.
-#
 # R-CNN: 400 steps of 64 single digits (the part that ImageNet has in the paper), 1,000 steps of 32 objects and 96
 # backgrounds, then ten SVMs with hard negatives and ten box regressors. The other two: six epochs of two scenes per
 # step, SGD with momentum 0.9, rate 0.02 after a warm-up of 100 steps, a tenth of it for the last 30 %.
 
 # %%
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
-from scenes06 import BOXES, TEST, TRAIN, dataset, proposals, scenes
+from scenes06 import BOXES, TEST, TRAIN, dataset, picture, proposals, scenes
 
 import tinyconv
 from tinyconv.checkpoint import Checkpoint
@@ -35,6 +34,7 @@ from tinyconv.vision.warp import warp_many
 
 lesson = tinyconv.lesson_step(__name__)
 BUILDERS: dict[str, Any] = {"rcnn": rcnn, "fast_rcnn": fast_rcnn, "faster_rcnn": faster_rcnn}
+FILES = {"rcnn": "rcnn", "fast_rcnn": "fast_rcnn", "faster_rcnn": "model"}  # .npz; the last is the lesson's model
 EPOCHS = 6
 
 
@@ -65,10 +65,9 @@ def singles(n: int, seed: int) -> SceneDetection:
 
 def judge(model: Any, n: int, boxes: list[np.ndarray], seed: int = 0, **how: Any) -> Any:
     """Return the evaluation on the first n test scenes; Faster R-CNN gets no boxes."""
-    own = isinstance(model, FasterRCNN)
     raw = isinstance(model, RCNN)  # it has the training images' mean and deviation itself
     data = DetectionDataset(scenes("test", n, seed)) if raw else dataset("test", n, seed=seed)
-    return evaluate_detector(model, data, proposals=None if own else boxes, **how)
+    return evaluate_detector(model, data, proposals=None if isinstance(model, FasterRCNN) else boxes, **how)
 
 
 # %% [markdown]
@@ -96,7 +95,7 @@ def seconds(detectors: dict[str, Any], n: int, boxes: list[np.ndarray], seed: in
             model.detect(prepared, found)
             times[name][1].append(perf_counter() - began)
     tinyconv.set_num_threads(before)
-    return {name: (median(alone[1:]), median(all_[1:])) for name, (alone, all_) in times.items()}
+    return {name: (float(np.median(alone[1:])), float(np.median(all_[1:]))) for name, (alone, all_) in times.items()}
 
 
 def network(model: Any, image: np.ndarray, boxes: np.ndarray, crops: np.ndarray | None) -> None:
@@ -105,16 +104,10 @@ def network(model: Any, image: np.ndarray, boxes: np.ndarray, crops: np.ndarray 
         if crops is not None:
             model.features(crops)
         else:
-            outputs = model(tinyconv.tensor(image[None]))
-            model.classify(model.maps(outputs), [boxes])
+            model.classify(model.maps(model(tinyconv.tensor(image[None]))), [boxes])
 
 
 # %%
-def file_of(name: str) -> Path:
-    """Return a detector's file; Faster R-CNN is the lesson's model."""
-    return lesson.checkpoint() if name == "faster_rcnn" else lesson.checkpoint(name)
-
-
 def fits(file: Path, seed: int, n: int) -> bool:
     """Return whether a file is there of a detector that has learnt n scenes of this seed."""
     return file.exists() and [Checkpoint.read(file).meta.get(key) for key in ("seed", "scenes")] == [seed, n]
@@ -123,28 +116,35 @@ def fits(file: Path, seed: int, n: int) -> bool:
 if __name__ == "__main__":
     seed, (n, tests) = lesson.seed, (8, 4) if lesson.smoke else (TRAIN, TEST)
     boxes, test_boxes = proposals(lesson.out, "train", n, seed), proposals(lesson.out, "test", tests, seed)
-    detectors = {}
+    files = {name: lesson.checkpoint(file) for name, file in FILES.items()}
+    detectors, histories, how = {}, {}, {"short": lesson.smoke, "seed": seed}
     for name in BUILDERS:
         tinyconv.manual_seed(seed)
         model, began = build(name), perf_counter()
         print(f"\n{name}: {sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-        if name == "rcnn" and lesson.resume and fits(file_of(name), seed, n):
-            model = tinyconv.load(file_of(name))
-            print(f"loaded {file_of(name)}")
+        if name == "rcnn" and lesson.resume and fits(files[name], seed, n):
+            model = tinyconv.load(files[name])
+            print(f"loaded {files[name]}")
         elif name == "rcnn":
-            learn(model, n, boxes, short=lesson.smoke, seed=seed)
-            tinyconv.save(file_of(name), model, seed=seed, scenes=n)
+            learn(model, n, boxes, **how)
+            known = {"classes": scenes("train", n, seed).classes, "transform": None}  # it normalises pictures itself
+            tinyconv.save(files[name], model, seed=seed, scenes=n, **known)
         else:
-            how = {"checkpoint": file_of(name), "resume": lesson.resume, "short": lesson.smoke, "seed": seed}
-            history = learn(model, n, boxes, **how)
+            histories[name] = learn(model, n, boxes, checkpoint=files[name], resume=lesson.resume, **how)
         print(f"{perf_counter() - began:.0f} s", flush=True)
         detectors[name] = model.eval()
-    lesson.save(history.plot(title="Faster R-CNN"), "curves", alt="the sum of Faster R-CNN's four losses, by epoch")
+    fig, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+    for name, history in histories.items():
+        axis.plot(*np.array([(row["epoch"], row["train_loss"]) for row in history.rows]).T, "o-", label=name)
+    axis.set(title="Fast R-CNN's two losses together, Faster R-CNN's four", xlabel="epoch", ylabel="mean loss")
+    axis.legend()
+    lesson.save(fig, "curves", alt="the sum of Fast R-CNN's two losses, and of Faster R-CNN's four, by epoch")
     times = seconds(detectors, 2 if lesson.smoke else 15, test_boxes, seed)
     print(f"\n{tests:3d} scenes   mAP, 11-point   all-point   ms an image: network, 100 boxes   whole")
     for name, model in detectors.items():
         found = judge(model, tests, test_boxes, seed)
         print(f"{name:12s} {found.mean_eleven_point:14.3f} {found.mean_all_point:11.3f}", end="")
         print(f" {1000 * times[name][0]:33.1f} {1000 * times[name][1]:7.1f}")
-    print(f"models: {', '.join(str(file_of(name)) for name in BUILDERS)}")
+    print(f"models: {', '.join(map(str, files.values()))}")
+    print(f"try one: tinyconv detect {picture(lesson.out, tests, seed)} --weights {files['faster_rcnn']}")
     lesson.next(why="what do they find, and what do they miss?")

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from scenes06 import TEST, dataset, proposals, scenes
-from step8_train import BUILDERS, build, learn
+from step8_train import BUILDERS, FILES, build, learn
 
 import tinyconv
 from tinyconv.data.detection import DetectionDataset
@@ -36,8 +36,8 @@ def detector(name: str, lesson: Any) -> Any:
         boxes = proposals(lesson.out, "train", n, lesson.seed)
         learn(model, n, boxes, seed=lesson.seed, **({"short": True} if lesson.smoke else brief))
 
-    file = "model" if name == "faster_rcnn" else name
-    return lesson.load_or_train(lambda: build(name), train, name=file, short="300 scenes, 10 to 20 s")
+    short = "8 scenes, a few steps" if lesson.smoke else "300 scenes, 10 to 20 s"
+    return lesson.load_or_train(lambda: build(name), train, name=FILES[name], short=short)
 
 
 # %% [markdown]
@@ -45,7 +45,8 @@ def detector(name: str, lesson: Any) -> Any:
 #
 # All classes together: of the detections above a score, how many are right, and how many of the objects do they find?
 # Then the mistakes. A wrong detection has hit an object, but named another class; or hit one that was found before; or
-# lies badly (IoU of 0.1 to 0.5); or where there is nothing. An object is missed if no right detection has it.
+# lies badly (IoU of 0.1 to 0.5); or where there is nothing. An object is missed if no right detection has it. R-CNN
+# misses most, and its mAP is as good: an SVM's margin of 0 is no probability of one half, and mAP asks for ranks alone.
 
 
 # %%
@@ -78,14 +79,14 @@ def compare(detectors: dict[str, Any], n: int, boxes: list[np.ndarray]) -> dict[
     """Draw the curves of all, print the table of mistakes, return the detections."""
     fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     truths, every = dataset("test", n, seed=lesson.seed).truths(), {}
-    print(f"\n{n} scenes, {sum(len(t.boxes) for t in truths)} objects; detections with scores from 0.5 (R-CNN: 0) on")
+    print(f"\n{n} scenes, {sum(len(t.boxes) for t in truths)} objects = right + missed; the rest: wrong detections")
+    print("(score from 0.5 on; R-CNN: its SVMs' margin from 0 on)")
     print(f"{'':13s} right  other class  twice  badly placed  nothing there  missed")
     for name, model in detectors.items():
         source = scenes("test", n, lesson.seed)
         data = DetectionDataset(source) if name == "rcnn" else dataset("test", n, seed=lesson.seed)
         every[name], _ = detect_all(model, data, proposals=None if name == "faster_rcnn" else boxes)
-        recall, precision = pooled(every[name], truths, source.classes)
-        axis.plot(recall, precision, label=TITLES[name])
+        axis.plot(*pooled(every[name], truths, source.classes), label=TITLES[name])
         counts = [mistakes(one, truth, LEAST[name]) for one, truth in zip(every[name], truths, strict=True)]
         total = {kind: sum(count[kind] for count in counts) for kind in counts[0]}
         print(f"{TITLES[name]:13s} " + "".join(f"{v:{len(k) + 2}d}" for k, v in total.items()))
@@ -110,9 +111,8 @@ def show(found: list, n: int) -> None:
 # %% [markdown]
 # ## Proposals
 #
-# Recall: the share of objects that some proposal overlaps by at least one half (or 0.7). Selective search needs many
-# boxes, since it knows nothing of digits; the network has seen some. At an IoU of 0.7 selective search is ahead from 50
-# boxes on: its boxes fit better.
+# Recall: the share of objects that some proposal overlaps by one half (or 0.7). Selective search needs many boxes: it
+# knows nothing of digits. At an IoU of 0.7 it is ahead from 50 boxes on: its boxes fit better.
 
 
 # %%

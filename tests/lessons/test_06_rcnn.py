@@ -9,7 +9,9 @@ from _exercises import LESSONS, load
 from _steps import check_step, run_step
 
 import tinyconv
-from tinyconv import models
+from tinyconv import data, models
+from tinyconv.cli.detect import open_detector
+from tinyconv.cli.main import main
 from tinyconv.data import Scenes
 from tinyconv.detection.alternating import train_in_four_steps
 from tinyconv.lesson import steps_of
@@ -209,6 +211,28 @@ def test_one_step_trains():
 @pytest.mark.parametrize("script", STEPS, ids=lambda script: script.stem)
 def test_a_step_runs(script, tmp_path):
     assert "next: " in run_step(script, tmp_path)
+
+
+@pytest.mark.slow
+def test_what_step_8_saves_finds_objects_in_a_picture(steps, scenes06, tmp_path, monkeypatch, capsys):
+    """The checkpoints name the classes, and what makes a picture into what step 8 judged them on."""
+    script = next(step for step in STEPS if step.stem == "step8_train")
+    run_step(script, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "tinyconv-output" / "06" / "smoke"
+    image = data.read_image(folder / "scene.png")
+    (i,) = [i for i, scene in enumerate(scenes06.scenes("test", 4).images) if abs(scene - image).max() < 0.01]
+    seen = {"rcnn": scenes06.scenes("test", 4).images[i]}  # R-CNN subtracts the training images' mean itself
+    for name, file in steps[8].FILES.items():
+        model, transform, classes = open_detector(folder / f"{file}.npz")
+        assert "transform" in model.meta and (transform is None) == (name == "rcnn")
+        assert classes == scenes06.scenes("test", 4).classes and len(classes) == 10
+        prepared = image if transform is None else transform(image, None)
+        wanted = seen.get(name, scenes06.dataset("test", 4)[i][0])
+        np.testing.assert_allclose(prepared, wanted, atol=0.02, err_msg=name)
+        weights = ["--weights", str(folder / f"{file}.npz")]
+        assert main(["detect", str(folder / "scene.png"), *weights, "--least", "0"]) == 0
+    assert capsys.readouterr().out.count("scene.png: ") == 3
 
 
 # ---------------------------------------------------------------------------------------------------------- the README

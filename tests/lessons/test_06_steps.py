@@ -106,8 +106,8 @@ def test_segments_and_their_tree_are_the_librarys(said):
 
 def test_mining_keeps_few_negatives(said):
     """That its plane is the library's, the step asserts."""
-    negatives, kept = re.search(r"(\d+) negatives, (\d+) of them kept", said(3)).groups()
-    assert 0 < int(kept) < int(negatives)
+    negatives, kept = re.search(r"([\d,]+) negatives of which (\d+) hard ones were kept", said(3)).groups()
+    assert 0 < int(kept) < int(negatives.replace(",", ""))
 
 
 def test_negatives_may_show_another_class(ran):
