@@ -146,5 +146,5 @@ if __name__ == "__main__":
         print(f"{name:12s} {found.mean_eleven_point:14.3f} {found.mean_all_point:11.3f}", end="")
         print(f" {1000 * times[name][0]:33.1f} {1000 * times[name][1]:7.1f}")
     print(f"models: {', '.join(map(str, files.values()))}")
-    print(f"try one: tinyconv detect {picture(lesson.out, tests, seed)} --weights {files['faster_rcnn']}")
+    print(f"try one: tinyconv detect {picture(lesson.out, seed)} --weights {files['faster_rcnn']}")
     lesson.next(why="what do they find, and what do they miss?")
