@@ -36,7 +36,8 @@ def test_killed_and_resumed_run_ends_bit_identical(tmp_path):
         assert ended.returncode == code, ended.stdout + ended.stderr
         if code == 130:
             name, step = death.split(":")
-            assert f"stopped by {name} in epoch 2 after training step {step}; saved as {pieces}/checkpoint.npz" in ended.stdout
+            at = f"in epoch 2 after training step {step}"
+            assert f"stopped by {name} {at}; saved as {pieces}/checkpoint.npz" in ended.stdout
             assert f'resume with: the same program, with fit(..., resume="{pieces}/checkpoint.npz")' in ended.stdout
             assert "Traceback" not in ended.stderr
     assert run_script("--out", pieces, "--resume").returncode == 0

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{file}: {len(found.boxes)} object{'s' * (len(found.boxes) != 1)}")
         for line in _table(found, classes):
             print(line)
-        hint = _size_hint(model, transform, image.shape[1:])
+        hint = "" if svms else _size_hint(model, transform, image.shape[1:])  # R-CNN's input is a crop, not a picture
         if hint:
             print(f"  ({hint})")
         path = _free(folder, Path(file).stem, written)
