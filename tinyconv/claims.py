@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -21,6 +23,31 @@ Runs = list[dict[str, Any]]
 Measure = Callable[[int], dict[str, Any]]
 Verdict = Callable[[Runs], tuple[bool | None, str]]
 Claims = dict[str, tuple[Measure, Verdict]]
+
+
+def import_step(folder: Path, name: str) -> Any:
+    """Import a step of a lesson; other lessons have steps of the same names, and a step may import another.
+
+    Parameters
+    ----------
+    folder : Path
+        The lesson's.
+    name : str
+        Such as "step8_train".
+    """
+    before = {other: sys.modules.pop(other) for other in list(sys.modules) if other.startswith("step")}
+    sys.path.insert(0, str(folder))
+    try:
+        spec = importlib.util.spec_from_file_location(f"lesson_{folder.name[:2]}_{name}", folder / f"{name}.py")
+        assert spec and spec.loader, folder
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(folder))
+        for other in [other for other in sys.modules if other.startswith("step")]:
+            del sys.modules[other]
+        sys.modules.update(before)
 
 
 def read(path: Path, lesson: str) -> dict[str, Any]:

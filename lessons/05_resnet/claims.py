@@ -7,10 +7,8 @@ Each is measured with several seeds: the seed gives the images, the initial weig
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +16,14 @@ import numpy as np
 
 import tinyconv
 from tinyconv import models, nn, optim, views
-from tinyconv.claims import Claims, Runs, main, mean, numbers, percents, values
+from tinyconv.claims import Claims, Runs, import_step, main, mean, numbers, percents, values
 from tinyconv.claims_training import images, judge, train
 from tinyconv.data import ArrayDataset, fashion_mnist
 from tinyconv.nn import functional as F
 from tinyconv.random import generator
 
 FOLDER = Path(__file__).resolve().parent
-
-
-@cache
-def _step(name: str) -> Any:
-    """Import a step of this lesson; other lessons have steps of the same names, and a step may import another."""
-    before = {other: sys.modules.pop(other) for other in list(sys.modules) if other.startswith("step")}
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location(f"lesson_05_{name}", FOLDER / f"{name}.py")
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(FOLDER))
-        for other in [other for other in sys.modules if other.startswith("step")]:
-            del sys.modules[other]
-        sys.modules.update(before)
+_step = cache(partial(import_step, FOLDER))
 
 
 def _fit(build: Callable[[], nn.Module], data: ArrayDataset, seed: int, steps: int) -> nn.Module:

@@ -8,17 +8,15 @@ step 8's recipe, which all follow, had been tried for seed 0. What does not come
 from __future__ import annotations
 
 import copy
-import importlib.util
-import sys
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tinyconv
-from tinyconv.claims import Claims, Runs, main, mean, numbers
+from tinyconv.claims import Claims, Runs, import_step, main, mean, numbers
 from tinyconv.detection.alternating import proposals_of, train_in_four_steps
 from tinyconv.detection.search import search
 from tinyconv.models.backbones import SEARCH
@@ -29,24 +27,7 @@ from tinyconv.vision.voc_eval import recall_and_mabo
 
 FOLDER = Path(__file__).resolve().parent
 TRAIN, TEST = 1000, 200
-
-
-@cache
-def _step(name: str) -> Any:
-    """Import a step of this lesson; other lessons have steps of the same names, and a step may import another."""
-    before = {other: sys.modules.pop(other) for other in list(sys.modules) if other.startswith("step")}
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec = importlib.util.spec_from_file_location(f"lesson_06_{name}", FOLDER / f"{name}.py")
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    finally:
-        sys.path.remove(str(FOLDER))
-        for other in [other for other in sys.modules if other.startswith("step")]:
-            del sys.modules[other]
-        sys.modules.update(before)
+_step = cache(partial(import_step, FOLDER))
 
 
 # ------------------------------------------------------------------------------------ trained, once for all claims
