@@ -97,8 +97,8 @@ def open_sources(kind: str, root: str | None, few: int | None) -> tuple[Any, Any
     parts = _voc_parts(root) if kind == "voc" else _coco_parts(root)
     train, test = (Part(part, _spread(len(part), few)) for part in parts)
     if few is None:  # a fault shall not be met after hours
-        for part in parts:
-            part.check(pixels=False)
+        for source in dict.fromkeys(part.source if isinstance(part, Part) else part for part in parts):
+            source.check(pixels=False)
     if not any(len(train.truth(i).labels) for i in range(len(train))):
         raise ValueError(f"no training image in {root} has an object: there is nothing to learn")
     return train, test
@@ -131,10 +131,6 @@ class Part:
     def truth(self, i: int) -> Any:
         """Return the objects of image i."""
         return self.source.truth(self.indices[i])
-
-    def check(self, pixels: bool = True) -> None:
-        """Check the whole source."""
-        self.source.check(pixels)
 
 
 def _spread(length: int, few: int | None) -> list[int]:

@@ -38,9 +38,9 @@ class Sampling(NamedTuple):
 
 # fmt: off
 SCALES: dict[str, tuple[Any, ...]] = {
-    #         image   dropout  proposals of an image           arguments of selective_search
-    "paper":  ((600, 800), 0.5, Sampling(64, 0.25, (0.1, 0.5)), SEARCH["paper"]),
-    "lesson": ((64, 64), 0.0, Sampling(32, 0.25, (0.1, 0.5)), SEARCH["lesson"]),
+    #         image   dropout  proposals of an image
+    "paper":  ((600, 800), 0.5, Sampling(64, 0.25, (0.1, 0.5))),
+    "lesson": ((64, 64), 0.0, Sampling(32, 0.25, (0.1, 0.5))),
 }
 # fmt: on
 # The regressor's outputs times this are the deltas: targets then have about unit variance (the authors' later
@@ -333,7 +333,7 @@ def fast_rcnn(
     search = scale if search is None else search
     errors.check_choice(name, "search", search, tuple(SEARCH))
     chosen, parts, plan = detector_parts(name, num_classes, backbone, svd, in_channels, scale, width, device, dtype)
-    size, _, sampling, _ = SCALES[scale]
+    size, _, sampling = SCALES[scale]
     model = FastRCNN(parts, roi=plan.roi, stride=plan.stride, pooling=pooling, sampling=sampling)
     model.search = dict(SEARCH[search])
     size = size if image_size is None else image_size

@@ -6,8 +6,7 @@ suppression per class -> box regression from the last pool. See :func:`rcnn`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from tinyconv.models.stack import Stack, check_scale, he_, wide
 from tinyconv.models.vgg import vgg
 from tinyconv.models.zfnet import zfnet
 from tinyconv.nn import functional as F
+from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 from tinyconv.vision.boxes import check_boxes, clip_boxes, decode_boxes
@@ -141,7 +141,8 @@ class RCNN(nn.Module):
     def _measure(self, parts: Iterable[np.ndarray]) -> Features:
         kept: dict[str, list[np.ndarray]] = {"flatten": [], self._top: [], "scores": []}
         where = next(self.parameters())
-        with self._testing():
+        with kept_modes(self), no_grad(), limited_threads(self):
+            self.eval()
             for crops in parts:
                 x = Tensor(device.move(crops.astype(where.dtype, copy=False), where.device))
                 for name, layer in self.network.named_children():
@@ -241,18 +242,6 @@ class RCNN(nn.Module):
                     f"RCNN.detect: the {what} are not trained; call "
                     f"tinyconv.detection.rcnn_training.fit_{what}(model, ...), or say {other}"
                 )
-
-    @contextmanager
-    def _testing(self) -> Iterator[None]:
-        """Inside, the network is in evaluation mode and nothing is recorded."""
-        before = [(module, module.training) for module in self.modules()]
-        try:
-            with no_grad(), limited_threads(self):
-                self.eval()
-                yield
-        finally:
-            for module, training in before:
-                module.training = training
 
 
 def _checked_boxes(who: str, boxes: np.ndarray) -> np.ndarray:
