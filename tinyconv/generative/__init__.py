@@ -1,0 +1,1 @@
+"""Training and judging generative networks: what stands beside :mod:`tinyconv.models`."""
