@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import conv, elementwise, norm, optim, pool, random, resize, roi
+from tinyconv_kernels.cpu import conv, elementwise, maxout, norm, optim, pool, random, resize, roi
 from tinyconv_kernels.cpu._share import share, threads_for
 from tinyconv_kernels.switches import switches
 
@@ -110,15 +110,26 @@ def _roi(rng):
     return y, switches, dx, mean, spread
 
 
+def _maxout(rng):
+    results = []
+    for shape in ((7, 11, 5, 1), (7, 11, 3, 20)):
+        x, y = rng(shape), rng((7, 11, shape[3]))
+        switches, dx = np.empty(y.shape, np.int64), rng(shape)
+        maxout.maxout_forward(x, y, switches)
+        maxout.maxout_backward(y, switches, dx)
+        results += [y, switches, dx]
+    return results
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize, _roi]
+    "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize, _roi, _maxout]
 )
 def test_results_do_not_depend_on_threads(run, dtype, monkeypatch):
     shared = set()
     results = []
     for threads in (1, 2, 3):
-        for kernels in (conv, elementwise, norm, optim, pool, random, resize, roi):
+        for kernels in (conv, elementwise, maxout, norm, optim, pool, random, resize, roi):
             monkeypatch.setattr(kernels, "threads_for", lambda work, n=threads: n)
             monkeypatch.setattr(kernels, "share", lambda n, *others: [shared.add(n), share(n, *others)])
         generator = np.random.default_rng(0)
