@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyconv import device, errors, functional, nn
 from tinyconv.autograd import grad
-from tinyconv.explain.layers import as_images, check_layer, check_model, evaluating, numbers
+from tinyconv.explain.layers import as_images, check_layer, check_model, evaluating, frozen, numbers
 from tinyconv.function import enable_grad
 from tinyconv.tensor import Tensor
 
@@ -63,7 +63,7 @@ def saliency(
         check_layer(op, [name for name in modules if name], layer)
     x = as_images(op, model, images)
     x.requires_grad = True
-    with evaluating(model), _frozen(model), _rule(op, model, rule), enable_grad(), ExitStack() as hooks:
+    with evaluating(model), frozen(model), _rule(op, model, rule), enable_grad(), ExitStack() as hooks:
         found: list[Any] = []
         if layer is not None:
             hooks.enter_context(modules[layer].register_forward_hook(lambda _module, _inputs, y: found.append(y)))
@@ -86,19 +86,6 @@ def _largest(op: str, output: Any, target: Any, layer: str | None) -> Tensor:
     maps = values.max(axis=2).argmax(axis=1) if target is None else numbers(op, "target", target, n, k)
     at = values[np.arange(n), maps].argmax(axis=1)
     return output.reshape(values.shape)[np.arange(n), maps, at]
-
-
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient: the weights' would cost as much as the images' (within evaluating)."""
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for parameter, _ in before:
-            parameter.requires_grad = False
-        yield
-    finally:
-        for parameter, wanted in before:
-            parameter.requires_grad = wanted
 
 
 @contextmanager
