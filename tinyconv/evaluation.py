@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,20 +72,26 @@ def run(model: Module, loader: Iterable[Any], loss: Loss, stop: Callable[[], Any
 
 @dataclass
 class Meter:
-    """Running means over images: of the loss, and of whether the largest score was the label's."""
+    """Running means over images: of the loss, of whether the largest score was the label's, and of other measures."""
 
     images: int = 0
     total: float = 0.0
     counted: int = 0
     right: int = 0
+    others: dict[str, list[float]] = field(default_factory=dict)  # name: [sum, images]
 
-    def add(self, loss: float, labels: Tensor, counts: np.ndarray | None) -> None:
-        """Add a batch: its mean loss, its labels and its :func:`confusion`."""
+    def add(
+        self, loss: float, labels: Tensor, counts: np.ndarray | None, measures: Mapping[str, float] | None = None
+    ) -> None:
+        """Add a batch: its mean loss, its labels, its :func:`confusion` and what else was measured."""
         self.images += len(labels)
         self.total += loss * len(labels)
         if counts is not None:
             self.counted += int(counts.sum())
             self.right += int(np.trace(counts))
+        for name, value in (measures or {}).items():
+            total, images = self.others.get(name, (0.0, 0))
+            self.others[name] = [total + value * len(labels), images + len(labels)]
 
     @property
     def loss(self) -> float:
@@ -96,6 +102,11 @@ class Meter:
     def accuracy(self) -> float | None:
         """Share of right images in [0, 1]; None if outputs are no class scores."""
         return self.right / self.counted if self.counted else None
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Means of the other measures, each over the images of the batches that had it."""
+        return {name: total / images for name, (total, images) in self.others.items() if images}
 
 
 def confusion(outputs: Any, labels: Tensor) -> np.ndarray | None:

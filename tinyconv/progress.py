@@ -18,8 +18,8 @@ class Progress:
     A bar with an ETA needs a terminal: where standard error is a pipe or a file, or in CI, each epoch is one line.
     """
 
-    def __init__(self, shown: bool, epochs: int) -> None:
-        self.shown, self.epochs = shown, epochs
+    def __init__(self, shown: bool, epochs: int, every: int = 1) -> None:
+        self.shown, self.epochs, self.every = shown, epochs, every
         self.bars = shown and sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI")
         self._bar: Any = None
 
@@ -54,7 +54,8 @@ class Progress:
     def end_epoch(self, row: Row) -> None:
         """End the bar and print the epoch's line."""
         self.close()
-        self.say(describe(row, self.epochs))
+        if row["epoch"] % self.every == 0 or row["epoch"] >= self.epochs:
+            self.say(describe(row, self.epochs))
 
     def close(self) -> None:
         """Take the bar away."""

@@ -12,6 +12,7 @@ from tinyconv.functional.loss import cross_entropy
 from tinyconv.history import History
 from tinyconv.progress import Progress
 from tinyconv.training_run import Run, Settings
+from tinyconv.updates import Update
 
 if TYPE_CHECKING:
     from tinyconv.nn import Module
@@ -22,6 +23,7 @@ def fit(
     train_loader: Iterable[Any],
     *,
     loss: Loss = cross_entropy,
+    update: Update | None = None,
     optimizer: Any,
     epochs: int,
     test_loader: Iterable[Any] | None = None,
@@ -34,6 +36,7 @@ def fit(
     seed: int | None = None,
     progress: bool = True,
     log_every: int = 50,
+    print_every: int = 1,
     checkpoint_every: int | None = None,
     resume_command: str | None = None,
 ) -> History:
@@ -51,6 +54,9 @@ def fit(
         A ``DataLoader``, or a sequence of batches.
     loss : callable
         (outputs, labels) -> mean loss of the batch, a scalar Tensor.
+    update : callable, optional
+        What a step does, see :class:`tinyconv.updates.Update`; ``loss`` is then only that of the test images. By
+        default outputs, loss, gradients and one optimizer step.
     optimizer
         With ``step()``, ``zero_grad()``, ``state_dict()``, ``load_state_dict()``.
     epochs : int
@@ -79,6 +85,8 @@ def fit(
         Print one line per epoch, and on a terminal a bar.
     log_every, checkpoint_every : int
         Steps between two lines of the log; steps between two checkpoints within an epoch (None: only at its end).
+    print_every : int
+        Epochs between two printed lines; the last one's is printed in any case.
     resume_command : str, optional
         What to print on an interruption; found out by itself where it can be.
 
@@ -99,7 +107,8 @@ def fit(
     >>> history = tinyconv.fit(model, loader, optimizer=SGD(model.parameters(), 0.1), epochs=3)  # doctest: +SKIP
     >>> history.plot("curves.png")  # doctest: +SKIP
     """
-    limits = {"epochs": epochs, "log_every": log_every, "checkpoint_every": checkpoint_every}
+    counts = {"epochs": epochs, "log_every": log_every, "print_every": print_every}
+    limits: dict[str, int | None] = {**counts, "checkpoint_every": checkpoint_every}
     for name, value in limits.items():
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"fit: {name} must be an int of at least 1, got {value!r}")
@@ -117,7 +126,7 @@ def fit(
         schedule_per_step=schedule_per == "step",
         resume_command=resume_command,
     )
-    shown = Progress(progress, epochs)
-    run = Run(model, optimizer, train_loader, test_loader, loss, schedule, callbacks, settings, shown)
+    shown = Progress(progress, epochs, print_every)
+    run = Run(model, optimizer, train_loader, test_loader, loss, update, schedule, callbacks, settings, shown)
     run.start(resume)
     return run.train()

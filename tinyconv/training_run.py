@@ -23,6 +23,7 @@ from tinyconv.nn.modes import kept_modes
 from tinyconv.progress import CompileNotice, Progress
 from tinyconv.threads import limited_threads
 from tinyconv.training_state import Settings, TrainState
+from tinyconv.updates import Descent, Update
 
 if TYPE_CHECKING:
     from tinyconv.nn import Module
@@ -38,6 +39,7 @@ class Run:
         train_loader: Iterable[Any],
         test_loader: Iterable[Any] | None,
         loss: Loss,
+        update: Update | None,
         schedule: Any,
         callbacks: Sequence[Any],
         settings: Settings,
@@ -50,6 +52,7 @@ class Run:
                 "make it from model.parameters() of this very model"
             )
         self.model, self.optimizer, self.loss, self.schedule = model, optimizer, loss, schedule
+        self.update = Descent(loss) if update is None else update
         self.train_loader, self.test_loader = train_loader, test_loader
         self.settings, self.progress = settings, progress
         self.on_step = [c.on_step for c in callbacks if hasattr(c, "on_step")]
@@ -125,7 +128,10 @@ class Run:
         found = {f"loader's {name}": getattr(loader, name) for name in names if hasattr(loader, name)}
         if hasattr(loader, "dataset"):
             found["training images"] = len(loader.dataset)
-        kinds = {"optimizer": type(self.optimizer).__name__, "schedule": None, "schedule's unit": None}
+        kinds: dict[str, Any] = {"optimizer": type(self.optimizer).__name__, "update": None}
+        kinds |= {"schedule": None, "schedule's unit": None}
+        if not isinstance(self.update, Descent):
+            kinds["update"] = [type(self.update).__name__, getattr(self.update, "settings", None)]
         if self.schedule is not None:
             kinds["schedule"] = type(self.schedule).__name__
             kinds["schedule's unit"] = "step" if self.settings.schedule_per_step else "epoch"
@@ -200,19 +206,14 @@ class Run:
         samples = getattr(batch, "indices", None)
         notice = CompileNotice(self.progress) if self.first else nullcontext()
         with notice, random.training_step(state.step, samples):
-            outputs = self.model(images)
-            loss = self.loss(outputs, labels)
-            state.loss = float(loss.item())
+            outputs, state.loss, measures = self.update(self.model, self.optimizer, images, labels, state.step)
             if not math.isfinite(state.loss):
                 self._diverged()
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
         self.first = False
         state.step, self.batch = state.step + 1, self.batch + 1
         if self.schedule is not None and self.settings.schedule_per_step:
             self.schedule.step()
-        self.meter.add(state.loss, labels, evaluation.confusion(outputs, labels))
+        self.meter.add(state.loss, labels, evaluation.confusion(outputs, labels), measures)
         self.seconds += time.perf_counter() - began
         state.batch, state.outputs = batch, outputs
         self.progress.step(state.loss)
@@ -245,7 +246,7 @@ class Run:
         """Return the epoch's row; None if the evaluation was interrupted."""
         state, meter = self.state, self.meter
         row: Row = {"epoch": state.epoch, "step": state.step, "lr": self._lr()}
-        row |= {"train_loss": meter.loss, "train_accuracy": meter.accuracy}
+        row |= {"train_loss": meter.loss, "train_accuracy": meter.accuracy, **meter.measures}
         if self.test_loader is not None:
             self.progress.evaluating()
             found = evaluation.run(self.model, self.test_loader, self.loss, lambda: self.interrupts.requested)

@@ -40,6 +40,8 @@ LAYERS = [
     ("Identity", (), {}, IMAGE),
     ("Flatten", (), {}, IMAGE),
     ("Flatten", (0, 2), {}, IMAGE),
+    ("Unflatten", (1, (2, 2)), {}, IMAGE),
+    ("Unflatten", (-1, (3, 1, 2)), {}, (5, 6)),
     ("ZeroPad2d", (2,), {}, IMAGE),
     ("ZeroPad2d", ((0, 1, 2, 3),), {}, IMAGE),
     ("Upsample", (), {"scale_factor": 2}, IMAGE),

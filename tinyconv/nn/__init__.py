@@ -11,6 +11,7 @@ from tinyconv.nn.activation import (
     Sigmoid,
     Softmax,
     Tanh,
+    Unflatten,
     ZeroPad2d,
 )
 from tinyconv.nn.averaging import average_statistics

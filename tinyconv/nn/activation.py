@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from tinyconv import errors, functional
@@ -102,6 +104,26 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Give axis ``dim`` these sizes: PyTorch's ``Unflatten(1, (C, H, W))`` makes maps of the rows (N, C * H * W)."""
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dim = errors.check_axis("Unflatten", self.dim, x.ndim)
+        if x.shape[dim] != math.prod(self.unflattened_size):
+            raise ValueError(
+                f"Unflatten: axis {dim} must have {math.prod(self.unflattened_size)} elements for "
+                f"{self.unflattened_size}, got shape {x.shape}"
+            )
+        return functional.reshape(x, (*x.shape[:dim], *self.unflattened_size, *x.shape[dim + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
 class ZeroPad2d(Module):

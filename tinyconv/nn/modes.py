@@ -1,10 +1,11 @@
-"""Training and evaluation mode, module by module. See :func:`kept_modes`."""
+"""What is put back after use: modes, and networks that only look on. See :func:`kept_modes`, :func:`held`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tinyconv.function import no_grad
 from tinyconv.nn.module import Module
 
 
@@ -17,3 +18,25 @@ def kept_modes(model: Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextmanager
+def held(model: Module) -> Iterator[None]:
+    """Inside, a network computes in the mode it is in, and nothing of it changes: it only looks on.
+
+    Its parameters want no gradient (gradients go through it to its input), and running statistics are afterwards what
+    they were, though batch normalisation uses the batch's own in training mode.
+    """
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    learning = [module for module in model.modules() if module.training]  # the others' statistics stand still anyway
+    before = [(buffer, buffer.clone()) for module in learning for buffer in module.buffers(recurse=False)]
+    for p in wanted:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in wanted:
+            p.requires_grad_(True)
+        with no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
