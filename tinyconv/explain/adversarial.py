@@ -155,7 +155,12 @@ def as_labels(op: str, name: str, labels: Any, count: int, loss: Loss) -> np.nda
 
 def as_size(op: str, eps: Any, x: np.ndarray) -> np.ndarray:
     """Return eps as a view of the images' shape and dtype, or raise."""
-    array = _broadcast(op, "eps", eps, x)
+    return _broadcast(op, "eps", check_size(op, eps), x)
+
+
+def check_size(op: str, eps: Any) -> np.ndarray:
+    """Return eps as an array, or raise unless it is finite and at least 0."""
+    array = _array(op, "eps", eps)
     if not (np.isfinite(array) & (array >= 0)).all():
         raise ValueError(f"{op}: eps must be finite and at least 0, got {eps!r}")
     return array
@@ -163,13 +168,10 @@ def as_size(op: str, eps: Any, x: np.ndarray) -> np.ndarray:
 
 def as_box(op: str, clip: Clip, x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the lowest and highest values as views of the images' shape and dtype; the images must lie between."""
-    if clip is None:
+    limits = check_clip(op, clip)
+    if limits is None:
         return None
-    if not isinstance(clip, (tuple, list)) or len(clip) != 2:
-        raise TypeError(f"{op}: clip must be a pair (low, high) or None, got {clip!r}")
-    low, high = (_broadcast(op, "clip", limit, x) for limit in clip)
-    if not (low <= high).all():  # NaN too
-        raise ValueError(f"{op}: clip must be (low, high) with low at most high, got {clip!r}")
+    low, high = (_broadcast(op, "clip", limit, x) for limit in limits)
     room = _ROUNDING * (high - low)
     if not ((low - room <= x) & (x <= high + room)).all():
         raise ValueError(
@@ -179,15 +181,31 @@ def as_box(op: str, clip: Clip, x: np.ndarray) -> tuple[np.ndarray, np.ndarray] 
     return low, high
 
 
+def check_clip(op: str, clip: Clip) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return (low, high) as arrays, None for None, or raise."""
+    if clip is None:
+        return None
+    if not isinstance(clip, (tuple, list)) or len(clip) != 2:
+        raise TypeError(f"{op}: clip must be a pair (low, high) or None, got {clip!r}")
+    low, high = (_array(op, "clip", limit) for limit in clip)
+    if not np.all(low <= high):  # NaN too
+        raise ValueError(f"{op}: clip must be (low, high) with low at most high, got {clip!r}")
+    return low, high
+
+
 def within(x: np.ndarray, box: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
     """Return x with what lies outside the box moved to its border."""
     return x if box is None else np.clip(x, *box)
 
 
-def _broadcast(op: str, name: str, value: Any, x: np.ndarray) -> np.ndarray:
+def _array(op: str, name: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{op}: {name} must be a number or an array of numbers, got {value!r}")
+    return array
+
+
+def _broadcast(op: str, name: str, array: np.ndarray, x: np.ndarray) -> np.ndarray:
     try:
         return np.broadcast_to(array.astype(x.dtype), x.shape)
     except ValueError:
