@@ -62,6 +62,8 @@ OTHERS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (F.dropout, ((128, 4096),), {"training": True}),
     (F.roi_pool, ((2, 512, 38, 50), (128, 5)), {"output_size": 7, "spatial_scale": 1 / 16}),
     (F.roi_align, ((2, 512, 38, 50), (128, 5)), {"output_size": 7, "spatial_scale": 1 / 16}),
+    (F.maxout, ((100, 1200),), {"pieces": 5}),
+    (F.maxout, ((128, 64, 28, 28),), {"pieces": 2}),
     (F.add, ((128, 64, 56, 56), (64, 1, 1)), {}),
     (F.sum, ((128, 64, 56, 56),), {"dim": (0, 2, 3)}),
     (F.max, ((1000000,),), {}),

@@ -55,6 +55,7 @@ from tinyconv.functional.loss import (
     nll_loss,
     smooth_l1_loss,
 )
+from tinyconv.functional.maxout import maxout
 from tinyconv.functional.norm import batch_norm, local_response_norm, normalize
 from tinyconv.functional.pool import (
     adaptive_avg_pool2d,

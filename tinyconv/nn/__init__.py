@@ -7,6 +7,7 @@ from tinyconv.nn.activation import (
     Identity,
     LeakyReLU,
     LogSoftmax,
+    Maxout,
     ReLU,
     Sigmoid,
     Softmax,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyconv import errors, functional
+from tinyconv.functional.maxout import check_pieces
 from tinyconv.nn.module import Module
 from tinyconv.tensor import Tensor
 
@@ -30,6 +31,20 @@ class LeakyReLU(Module):
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
+
+
+class Maxout(Module):
+    """See :func:`tinyconv.functional.maxout`."""
+
+    def __init__(self, pieces: int, dim: int = 1) -> None:
+        super().__init__()
+        self.pieces, self.dim = check_pieces("Maxout", pieces), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.maxout(x, self.pieces, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"pieces={self.pieces}{'' if self.dim == 1 else f', dim={self.dim}'}"
 
 
 class Tanh(Module):
