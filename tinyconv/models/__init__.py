@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
+from tinyconv.models.dcgan import dcgan
 from tinyconv.models.dense import FullyConvolutional, fully_convolutional
 from tinyconv.models.fast_rcnn import FastRCNN, fast_rcnn
 from tinyconv.models.faster_rcnn import FasterRCNN, faster_rcnn
+from tinyconv.models.gan import GAN, gan
 from tinyconv.models.googlenet import GoogLeNet, googlenet
+from tinyconv.models.lapgan import LAPGAN, lapgan
 from tinyconv.models.lenet import LeNet5, lenet5
 from tinyconv.models.rcnn import RCNN, rcnn
 from tinyconv.models.registry import build as _build
@@ -20,9 +23,12 @@ from tinyconv.nn import Module
 
 _BUILDERS: dict[str, Callable[..., Module]] = {
     "alexnet": alexnet,
+    "dcgan": dcgan,
     "fast_rcnn": fast_rcnn,
     "faster_rcnn": faster_rcnn,
+    "gan": gan,
     "googlenet": googlenet,
+    "lapgan": lapgan,
     "lenet5": lenet5,
     "rcnn": rcnn,
     "resnet": resnet,
