@@ -1,0 +1,170 @@
+"""What a generator draws while it learns, epoch by epoch. See :class:`Watch`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv import nn
+from tinyconv.data.image import read_image
+from tinyconv.files import atomic_write, writable_folder
+from tinyconv.generative.figures import magnification, save_gif, save_png, square, strip
+from tinyconv.generative.measures import spread, verdict
+from tinyconv.nn.modes import kept_modes
+
+_MOST = 400  # samples of a picture
+_ROWS, _FILM = 8, 100  # epochs of the strip, and of the film
+
+
+class Watch:
+    """A callback for ``tinyconv.fit`` that draws samples of the same latent points after every epoch.
+
+    It writes ``epoch-0001.png`` and so on, adds ``sample_spread`` to the epoch's row (see
+    :func:`tinyconv.generative.measures.spread`), and prints a line when :func:`tinyconv.generative.measures.verdict`
+    finds that the training has gone wrong. A resumed run goes on in the same folder; files of later epochs, which an
+    earlier run left there, are removed.
+
+    Parameters
+    ----------
+    model
+        With ``latent(n, seed)`` and ``sample(points)``, such as a :class:`tinyconv.models.gan.GAN`.
+    folder : str or Path
+        For the pictures.
+    n : int
+        Samples of a picture, 2 to 400.
+    every : int
+        Epochs from one picture to the next.
+    data_spread : float, optional
+        :func:`spread` of the training images, with which that of the samples is compared.
+    seed : int
+        Of the latent points.
+
+    Raises
+    ------
+    ValueError
+        ``n`` or ``every`` is out of range, or ``data_spread`` not positive.
+    OSError
+        The folder cannot be written to.
+
+    Examples
+    --------
+    >>> watch = Watch(model, "run/samples", data_spread=spread(images))  # doctest: +SKIP
+    >>> tinyconv.fit(model, loader, optimizer=optimizer, epochs=20, callbacks=[watch])  # doctest: +SKIP
+    >>> watch.finish()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        folder: str | Path,
+        n: int = 64,
+        every: int = 1,
+        data_spread: float | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        for name, value, least, most in (("n", n, 2, _MOST), ("every", every, 1, None)):
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or value < least or (most is not None and value > most):
+                limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+                raise ValueError(f"Watch: {name} must be an int {limits}, got {value!r}")
+        verdict([], data_spread)  # raises now, not after an epoch
+        self.model, self.every, self.data_spread = model, int(every), data_spread
+        self.folder = writable_folder(Path(folder), "Watch", "choose another folder")
+        self.points = model.latent(int(n), seed)
+        self._epoch: int | None = None  # the last one seen
+        self._said: str | None = None
+
+    def before(self, model: Any = None) -> None:
+        """Draw the samples before training, as epoch 0, where a training begins; pictures of an earlier one go."""
+        for epoch, path in self._files():
+            if epoch > 0:
+                path.unlink(missing_ok=True)
+        self._draw(self._path(0), model)
+        self._epoch = 0
+
+    def on_epoch(self, state: Any) -> None:
+        """Draw the samples, if this epoch is to be drawn, and say so if something has gone wrong."""
+        if self._epoch is None:
+            for epoch, path in self._files():
+                if epoch > state.epoch:
+                    path.unlink(missing_ok=True)
+        self._epoch = state.epoch
+        if state.epoch % self.every == 0:
+            state.row["sample_spread"] = spread(self._draw(self._path(state.epoch)))
+        found = verdict(state.history, self.data_spread)
+        kind = None if found is None else found.partition(":")[0]
+        if found is not None and kind != self._said:
+            from tqdm import tqdm
+
+            tqdm.write(f"epoch {state.epoch}: {found}")  # not through the bar
+        self._said = kind
+
+    def finish(self) -> list[Path]:
+        """Write what the model draws now and how it came to it, and return the files.
+
+        ``samples.png`` are the samples now; ``strip.png`` at most eight epochs, evenly chosen, the first and the last
+        among them; ``samples.gif`` the film of all epochs whose pictures are in the folder (of a hundred at most).
+        """
+        images = self._draw(self.folder / "samples.png")
+        written = [self.folder / "samples.png"]
+        if self._epoch is not None and not self._path(self._epoch).exists():  # with every=5, the 7th is the last
+            save_png(images, self._path(self._epoch))
+        read = [(epoch, self._read(path, images.shape)) for epoch, path in self._files()]
+        found = [(epoch, pixels) for epoch, pixels in read if pixels is not None]
+        if found:
+            chosen = _even(found, _ROWS)
+            labels = [f"epoch {epoch}" for epoch, _ in chosen]
+            figure = strip([pixels for _, pixels in chosen], labels, title="the same latent points, while G learns")
+            written.append(
+                atomic_write(self.folder / "strip.png", lambda file: figure.savefig(file, format="png", dpi=120))
+            )
+            film = _even(found, _FILM)
+            names = [f"epoch {epoch}" for epoch, _ in film]
+            written.append(save_gif([pixels for _, pixels in film], self.folder / "samples.gif", labels=names))
+        return written
+
+    def _draw(self, path: Path, model: Any = None) -> np.ndarray:
+        """Write the samples as a PNG and return them; the modes of all layers are kept."""
+        drawn = self.model if model is None else model
+        if isinstance(drawn, nn.Module):
+            with kept_modes(drawn):
+                images = np.asarray(drawn.sample(self.points))
+        else:
+            images = np.asarray(drawn.sample(self.points))
+        save_png(images, path)
+        return images
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}.png"
+
+    def _files(self) -> list[tuple[int, Path]]:
+        """Return the pictures of the folder and their epochs, in order."""
+        named = [(re.fullmatch(r"epoch-(\d{4,})\.png", path.name), path) for path in self.folder.iterdir()]
+        return sorted((int(match.group(1)), path) for match, path in named if match)
+
+    def _read(self, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Return the images (N, C, H, W) of a picture that :func:`save_png` wrote; None if it is none of this size."""
+        count, channels, height, width = shape
+        columns = square(count)
+        rows = -(-count // columns)
+        times = magnification((height, width), columns)
+        try:
+            whole = read_image(path, "L" if channels == 1 else "RGB")[:, ::times, ::times]
+        except (OSError, ValueError):  # it is damaged, or was just removed
+            return None
+        if whole.shape != (channels, rows * (height + 1) - 1, columns * (width + 1) - 1):
+            return None
+        padded = np.pad(whole, ((0, 0), (0, 1), (0, 1)))
+        cells = padded.reshape(channels, rows, height + 1, columns, width + 1)[:, :, :height, :, :width]
+        return cells.transpose(1, 3, 0, 2, 4).reshape(rows * columns, channels, height, width)[:count]
+
+
+def _even(items: list[Any], most: int) -> list[Any]:
+    """Return at most so many of the items, evenly chosen, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
