@@ -1,6 +1,7 @@
 """Optimisers and schedules, with PyTorch's names; AlexNetSGD is the paper's own update."""
 
 from tinyconv.optim.adam import Adam, AdamW
+from tinyconv.optim.decay import ExponentialDecay, LinearDecay
 from tinyconv.optim.filters import filter_rms, renormalise_filters
 from tinyconv.optim.optimizer import Optimizer
 from tinyconv.optim.rmsprop import RMSprop
