@@ -108,6 +108,8 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
         raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train faster_rcnn --data scenes makes one")
     model: Any = load(path)
     builder = model.config["builder"]
+    if hasattr(model, "sample"):
+        raise UsageError(f"{path} holds a generator of images; tinyconv sample --weights {path} draws some")
     if not hasattr(model, "detect"):
         raise UsageError(f"{path} holds {builder}, which finds no objects; tinyconv predict says what is in a picture")
     described = model.meta.get("transform")

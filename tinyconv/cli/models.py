@@ -108,6 +108,8 @@ def open_model(options: argparse.Namespace) -> Opened:
         transform = imagenet(model.input_shape)
     if hasattr(model, "detect"):
         raise UsageError(f"{path} holds a detector; tinyconv detect IMAGE --weights {path} draws what it finds")
+    if hasattr(model, "sample"):
+        raise UsageError(f"{path} holds a generator of images; tinyconv sample --weights {path} draws some")
     if model.input_shape is None or len(model.input_shape) != 3:
         raise UsageError(f"{path} holds a network that takes no images")
     return Opened(model, transform, _classes(options, model) or names)

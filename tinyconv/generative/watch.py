@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import nn
 from tinyconv.data.image import read_image
 from tinyconv.files import atomic_write, writable_folder
 from tinyconv.generative.figures import magnification, save_gif, save_png, square, strip
 from tinyconv.generative.measures import spread, verdict
-from tinyconv.nn.modes import kept_modes
 
 _MOST = 400  # samples of a picture
 _ROWS, _FILM = 8, 100  # epochs of the strip, and of the film
@@ -128,13 +126,8 @@ class Watch:
         return written
 
     def _draw(self, path: Path, model: Any = None) -> np.ndarray:
-        """Write the samples as a PNG and return them; the modes of all layers are kept."""
-        drawn = self.model if model is None else model
-        if isinstance(drawn, nn.Module):
-            with kept_modes(drawn):
-                images = np.asarray(drawn.sample(self.points))
-        else:
-            images = np.asarray(drawn.sample(self.points))
+        """Write the samples as a PNG and return them."""
+        images = np.asarray((self.model if model is None else model).sample(self.points))
         save_png(images, path)
         return images
 
