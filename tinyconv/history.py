@@ -74,17 +74,22 @@ class History:
         """
         from matplotlib.figure import Figure  # not pyplot: works in any thread and needs no display
 
+        present = {name for row in self.rows for name, value in row.items() if value is not None}
         curves = [
             ("loss", "Loss", 1.0, [("train_loss", "training (mean over the epoch)"), ("test_loss", "test")]),
             ("accuracy", "Accuracy (%)", 100.0, [("train_accuracy", "training"), ("test_accuracy", "test")]),
         ]
-        present = {name for row in self.rows for name, value in row.items() if value is not None}
+        if "discriminator_accuracy" in present:  # two networks against each other
+            curves = [
+                ("loss", "Loss", 1.0, [("train_loss", "discriminator"), ("generator_loss", "generator")]),
+                ("accuracy", "Right (%)", 100.0, [("discriminator_accuracy", "discriminator")]),
+            ]
         curves = [c for c in curves if present & {name for name, _ in c[3]}] or curves[:1]
         figure = Figure(figsize=(5.2 * len(curves), 3.8), layout="constrained")
         figure.suptitle(title)
         panels = figure.subplots(1, len(curves), squeeze=False)[0]
         for axes, (kind, label, scale, lines) in zip(panels, curves, strict=True):
-            for (name, text), marker in zip(lines, "os", strict=True):
+            for (name, text), marker in zip(lines, "os", strict=False):
                 points = [(row["epoch"], scale * row[name]) for row in self.rows if row.get(name) is not None]
                 if points:
                     axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=text)
@@ -105,6 +110,13 @@ def describe(row: Row, epochs: int | None = None) -> str:
     """Return a row as one line of text."""
     of = f"/{epochs}" if epochs else ""
     parts = [f"epoch {row['epoch']}{of}", f"loss {row['train_loss']:.4f}"]
+    if row.get("discriminator_accuracy") is not None:
+        parts[-1] = f"losses D {row['train_loss']:.3f}"
+        if row.get("generator_loss") is not None:
+            parts[-1] += f", G {row['generator_loss']:.3f}"
+        parts.append(f"D right {100 * row['discriminator_accuracy']:.1f} %")
+    if row.get("sample_spread") is not None:
+        parts.append(f"spread {row['sample_spread']:.3f}")
     if row.get("train_accuracy") is not None:
         parts.append(f"accuracy {100 * row['train_accuracy']:.1f} %")
     if row.get("test_loss") is not None:

@@ -19,13 +19,16 @@ examples:
   tinyconv train alexnet --data fashion --epochs 3 --lr 0.02 --out runs/first --resume     go on after Ctrl-C
   tinyconv train resnet20 --data cifar10                              the paper's 164 epochs; --root DIR: your copy
   tinyconv train alexnet --data photos/                               photos/train/cat/1.jpg, photos/test/dog/2.jpg, ...
+  tinyconv train gan --data mnist                                     a generator of digits; also dcgan, lapgan
   tinyconv train faster_rcnn --data scenes                            a detector; also fast_rcnn
   tinyconv train faster_rcnn --data voc --root VOCdevkit/VOC2007      PASCAL VOC's folders; --data coco: COCO's
 
 --data: fashion, mnist, digits, shapes (all bundled); cifar10, cifar100 in the folder --root, or after tinyconv data get
 cifar10; or a folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then
-set aside for testing). Detectors learn from scenes, composed of handwritten digits, or from voc and coco in the folder
---root. The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and curves.png."""
+set aside for testing). For generators --lr is the generator's rate, and the discriminator's keeps its ratio to it; a
+folder samples/ of the run shows what they draw. Detectors learn from scenes, composed of handwritten digits, or from
+voc and coco in the folder --root. The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and
+curves.png."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     import tinyconv
     from tinyconv import data, device, models, optim
     from tinyconv import functional as F
-    from tinyconv.cli import recipes, train_detection
+    from tinyconv.cli import recipes, train_detection, train_generative
 
     name = choose("model", options.model, models.names())
     for option, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
@@ -70,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--device: {problem}") from None
     if name in train_detection.MODELS or name == "rcnn":
         return train_detection.run(name, options, _resume_command(options.arguments))
+    if name in train_generative.MODELS:
+        return train_generative.run(name, options, _resume_command(options.arguments))
     recipe = recipes.of(name, options.data)
     source = recipes.open_data(options.data, _channels(name), options.root)
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)

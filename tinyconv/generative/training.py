@@ -1,0 +1,176 @@
+"""The recipes by which GANs are trained. See :func:`train_gan`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyconv import optim
+from tinyconv.data.loader import DataLoader
+from tinyconv.generative.algorithm import AlgorithmOne
+from tinyconv.history import History
+from tinyconv.models.gan import GAN, bias_to_mean
+from tinyconv.train import fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Rates of both networks and what goes with them.
+
+    Attributes
+    ----------
+    discriminator, generator : float
+        Learning rates.
+    beta1 : float or None
+        Of Adam; None: SGD by the GAN paper's released settings (momentum from 0.5 to 0.7 in 250 epochs, the rate
+        divided by 1.000004 at every step).
+    batch_size, epochs : int
+    hold : float
+        With Adam: the part of all steps after which the rates begin to fall, linearly, to 0.
+    """
+
+    discriminator: float
+    generator: float
+    beta1: float | None
+    batch_size: int
+    epochs: int
+    hold: float = 1.0
+
+
+# Goodfellow et al. 2014, released code. At the lesson's scale it collapses (lesson 07), hence the others.
+PAPER = Recipe(0.1, 0.1, None, batch_size=100, epochs=250)
+RECIPES = {
+    ("gan", "paper"): PAPER,
+    ("gan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=300),
+    ("dcgan", "paper"): Recipe(2e-4, 2e-4, 0.5, batch_size=128, epochs=25),  # Radford et al. 2015, sec. 4
+    ("dcgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=15, hold=0.5),
+    ("lapgan", "paper"): Recipe(0.02, 0.02, None, batch_size=128, epochs=100),  # Denton et al. 2015, released code
+    ("lapgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.4),
+}
+_RAMP = 250  # epochs in which the paper's momentum rises
+
+
+def recipe_of(model: GAN) -> Recipe:
+    """Return the recipe for a network of :mod:`tinyconv.models`; the GAN's for one of your own."""
+    config = model.config or {"builder": "gan", "arguments": {}}
+    return RECIPES[config["builder"], config["arguments"].get("scale", "lesson")]
+
+
+def train_gan(
+    model: GAN,
+    dataset: Any,
+    *,
+    epochs: int | None = None,
+    recipe: Recipe | None = None,
+    rates: tuple[float, float] | None = None,
+    batch_size: int | None = None,
+    k: int = 1,
+    loss: str = "non-saturating",
+    seed: int = 0,
+    workers: int = 0,
+    transform: Any = None,
+    **how: Any,
+) -> History:
+    """Train a GAN, DCGAN or LAPGAN by algorithm 1 and :func:`tinyconv.fit`, which saves, resumes and draws curves.
+
+    The generator of :func:`tinyconv.models.gan` begins with the mean image (``bias_to_mean``).
+
+    Parameters
+    ----------
+    model : GAN
+    dataset : Dataset
+        Images (C, H, W) in [0, 1] of the model's ``image_shape``, and labels, which nobody looks at.
+    epochs, batch_size : int, optional
+        Passes over all images; images per step. Those of the recipe by default.
+    recipe : Recipe, optional
+        By default that of the model's builder and scale.
+    rates : (float, float), optional
+        Learning rates of discriminator and generator in the place of the recipe's.
+    k, loss
+        See :class:`~tinyconv.generative.algorithm.AlgorithmOne`.
+    seed : int
+        Of order, noise and dropout.
+    transform : callable, optional
+        (image, rng) -> image, for every image.
+    **how
+        For ``fit``: callbacks (:class:`~tinyconv.generative.watch.Watch`), out, resume, progress, print_every ...
+
+    Returns
+    -------
+    History
+        Rows with ``train_loss`` (the discriminator's), ``generator_loss`` and ``discriminator_accuracy``.
+
+    Raises
+    ------
+    TypeError
+        The model is no GAN.
+    ValueError
+        Images of another shape, or outside [0, 1]; fewer images than a batch has.
+    FloatingPointError
+        A loss became infinite or NaN.
+
+    Examples
+    --------
+    >>> from tinyconv import data, models
+    >>> digits = data.Subset(data.mnist(), range(200))
+    >>> history = train_gan(models.gan(scale="lesson"), digits, epochs=1, progress=False)
+    >>> sorted(history.last.keys() & {"generator_loss", "discriminator_accuracy"})
+    ['discriminator_accuracy', 'generator_loss']
+    """
+    if not isinstance(model, GAN):
+        raise TypeError(
+            f"train_gan: model must be a gan, dcgan or lapgan, got {type(model).__name__}; classifiers: tinyconv.fit"
+        )
+    recipe = recipe_of(model) if recipe is None else recipe
+    batch_size = recipe.batch_size if batch_size is None else batch_size
+    loader = DataLoader(
+        dataset, batch_size, shuffle=True, drop_last=True, seed=seed, workers=workers, transform=transform
+    )  # fmt: skip
+    if len(loader) == 0:
+        raise ValueError(
+            f"train_gan: dataset must have at least one batch of {batch_size} images, got {len(dataset)}; "
+            "give more images or a smaller batch_size"
+        )
+    first = next(iter(DataLoader(dataset, min(len(dataset), 500), transform=transform)))[0].numpy()
+    check_images(model, first)
+    if type(model) is GAN and (model.config or {}).get("builder") == "gan":
+        bias_to_mean(model, first)
+    epochs = recipe.epochs if epochs is None else epochs
+    optimizer, schedule = optimizers(model, recipe, rates, epochs, len(loader))
+    return fit(
+        model, loader, update=AlgorithmOne(k, loss), optimizer=optimizer, schedule=schedule, schedule_per="step",
+        epochs=epochs, seed=seed, **how,
+    )  # fmt: skip
+
+
+def optimizers(
+    model: GAN, recipe: Recipe, rates: tuple[float, float] | None, epochs: int, steps: int
+) -> tuple[optim.Optimizer, Any]:
+    """Return one optimizer with two groups, the discriminators' parameters and the generators', and its schedule."""
+    of: dict[str, list[Any]] = {"discriminator": [], "generator": []}
+    for name, parameter in model.named_parameters():
+        of["generator" if "generator" in name.split(".") else "discriminator"].append(parameter)
+    rates = (recipe.discriminator, recipe.generator) if rates is None else rates
+    groups = [{"params": of[name], "lr": lr} for name, lr in zip(("discriminator", "generator"), rates, strict=True)]
+    if recipe.beta1 is None:
+        sgd = optim.AlexNetSGD(groups, lr=rates[0], momentum=0.5, weight_decay=0.0)
+        return sgd, optim.ExponentialDecay(sgd, ramp=_RAMP * steps)
+    adam = optim.Adam(groups, lr=rates[0], betas=(recipe.beta1, 0.999))
+    total = epochs * steps
+    return adam, optim.LinearDecay(adam, total, hold=min(round(recipe.hold * total), total - 1))
+
+
+def check_images(model: GAN, images: np.ndarray) -> None:
+    """Raise unless the images are what the model learns from."""
+    if images.shape[1:] != model.image_shape:
+        raise ValueError(
+            f"train_gan: dataset must have images of shape {model.image_shape}, got {images.shape[1:]}; "
+            "build the model with their in_channels and image_size, or resize them"
+        )
+    if not np.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+        raise ValueError(
+            f"train_gan: dataset must have images in [0, 1], got {images.min():g} to {images.max():g}; "
+            "do not normalise them, the networks do it"
+        )
