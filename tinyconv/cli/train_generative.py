@@ -123,7 +123,9 @@ def _judge(model: Any, train: Any, validation: Any, test: Any, view: Any) -> Non
     """Print the Parzen estimate of the samples between its references."""
     from tinyconv.generative.parzen import parzen, references
 
-    sets = [np.stack([image for image, _ in _some(part, view, len(part))]) for part in (train, validation, test)]
-    print(f"samples: {parzen(model.sample(_SAMPLES), *sets[1:])}")
-    for text, found in references(*sets).items():
+    seen, held_out, unseen = (
+        np.stack([image for image, _ in _some(part, view, len(part))]) for part in (train, validation, test)
+    )
+    print(f"samples: {parzen(model.sample(_SAMPLES), held_out, unseen)}")
+    for text, found in references(seen, held_out, unseen).items():
         print(f"  to compare, {text}: {found.mean:.1f}")

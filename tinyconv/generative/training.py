@@ -43,7 +43,7 @@ class Recipe:
 PAPER = Recipe(0.1, 0.1, None, batch_size=100, epochs=250)
 RECIPES = {
     ("gan", "paper"): PAPER,
-    ("gan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=300),
+    ("gan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=180),
     ("dcgan", "paper"): Recipe(2e-4, 2e-4, 0.5, batch_size=128, epochs=25),  # Radford et al. 2015, sec. 4
     ("dcgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=15, hold=0.5),
     ("lapgan", "paper"): Recipe(0.02, 0.02, None, batch_size=128, epochs=100),  # Denton et al. 2015, released code

@@ -35,8 +35,8 @@ def dcgan(
 
     The paper's rules: no pooling, convolutions of stride 2 halve an image and transposed ones double it; batch
     normalisation everywhere but at the generator's output and the discriminator's input; no hidden fully connected
-    layers; ReLU in the generator and tanh at its end, LeakyReLU 0.2 in the discriminator. Weights N(0, 0.02^2), images
-    in [-1, 1], z uniform in [-1, 1].
+    layers; ReLU in the generator and tanh at its end, LeakyReLU 0.2 in the discriminator. Weights N(0, 0.02^2), biases 0,
+    images in [-1, 1], z uniform in [-1, 1].
 
     Parameters
     ----------
@@ -65,9 +65,12 @@ def dcgan(
     widths, where = [wide(n, width) for n in maps], {"device": device, "dtype": dtype}
     made = _generator(size, widths, side // factor, channels, where)
     judge = _discriminator(channels, widths[::-1], side // factor, where)
-    for p in (p for network in (made, judge) for p in network.parameters() if p.ndim > 1):
-        init.normal_(p, 0.0, STD)
     model = GAN(made, judge, size, (channels, side, side), value_range=(-1.0, 1.0), prior=("uniform", 1.0))
+    for name, p in model.named_parameters():
+        if p.ndim > 1:
+            init.normal_(p, 0.0, STD)
+        elif name.endswith("bias"):
+            init.zeros_(p)
     return describe(
         model, "dcgan", (size,), in_channels=channels, image_size=side, scale=scale, width=width,
         dtype=np.dtype(dtype).name,

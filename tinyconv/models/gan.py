@@ -24,7 +24,7 @@ from tinyconv.tensor import Tensor
 SCALES = {
     #          z    generator     maxout units, pieces  weights +-: generator, discriminator (None: 1 / sqrt(inputs))
     "paper":  (100, (1200, 1200), (240, 240), 5,        0.05, 0.005),
-    "lesson": (64,  (256, 256),   (64, 64),   3,        0.1,  None),
+    "lesson": (64,  (512, 512),   (128, 128), 3,        0.1,  None),
 }
 # fmt: on
 DROPPED = (0.2, 0.5)  # of the discriminator's input, of its hidden units
@@ -166,7 +166,7 @@ def gan(
     in_channels, image_size : int
         Of the images: channels, and height and width in pixels.
     scale : str
-        "paper", or "lesson": z of 64, hidden layers of 256, maxout of 64 units of 3 pieces, and initial weights that
+        "paper", or "lesson": z of 64, hidden layers of 512, maxout of 128 units of 3 pieces, and initial weights that
         suit these sizes.
     width : float
         Factor of all hidden units (rounded to even numbers).
