@@ -128,3 +128,64 @@ def generator_loss(logits, saturating=False):
         return -np.logaddexp(0, logits).mean(), -np.exp(-np.logaddexp(0, -logits)) / len(logits)
     return np.logaddexp(0, -logits).mean(), -np.exp(-np.logaddexp(0, logits)) / len(logits)
     # END SOLUTION
+
+
+def maxout_forward(x, y, switches):
+    """Write the largest of each unit's pieces into ``y``, and which piece it was into ``switches``.
+
+    ``x`` (N, U, P, M) holds P pieces of U units, for N images, at M places (1 behind a linear layer); ``y`` (N, U, M)
+    and ``switches`` (N, U, M), int64, may hold anything before. ``switches`` counts the pieces from 0. The first of
+    equal maxima wins. A NaN beats every number, and of several NaNs the last one is kept. Nothing is returned. This is
+    a kernel: the library's GAN can run on it.
+
+    Difficulty 1 of 3, 20 minutes. Hint: begin with piece 0, not with 0: all pieces may be negative. value > best is
+    false for every NaN; value != value is true for a NaN only.
+    """
+    # TASK 7.6
+    # BEGIN SOLUTION
+    for n, u, m in np.ndindex(y.shape):
+        best, at = x[n, u, 0, m], 0
+        for p in range(1, x.shape[2]):
+            value = x[n, u, p, m]
+            if value > best or value != value:
+                best, at = value, p
+        y[n, u, m], switches[n, u, m] = best, at
+    # END SOLUTION
+
+
+def maxout_backward(dy, switches, dx):
+    """Write the gradient of the pieces into ``dx`` (N, U, P, M), which may hold anything before.
+
+    ``dy`` (N, U, M) is the gradient of what :func:`maxout_forward` put out, and ``switches`` (N, U, M) what it noted.
+    The winning piece gets all of it, the others nothing. Nothing is returned. A kernel, too.
+
+    Difficulty 1 of 3, 15 minutes. Hint: first zeros everywhere, then one number for each of dy's.
+    """
+    # TASK 7.7
+    # BEGIN SOLUTION
+    dx[...] = 0
+    for n, u, m in np.ndindex(dy.shape):
+        dx[n, u, switches[n, u, m], m] = dy[n, u, m]
+    # END SOLUTION
+
+
+def parzen_log_likelihood(points, centres, sigma):
+    """Return the log-density (n,) of each point under equally likely Gaussians around the centres, in nat.
+
+        log p(x) = log (1 / m) sum_j exp(-|x - mu_j|^2 / (2 sigma^2)) - D log(sigma sqrt(2 pi))
+
+    ``points`` (n, D) and ``centres`` (m, D), float64; ``sigma`` is a number. This is how generators were judged: the
+    centres are their samples, the points test images. Points may be 10,000 away from every centre, where exp gives 0
+    and the logarithm -inf; the right answer is finite. They may also be close to a centre and both far from 0.
+
+    Difficulty 2 of 3, 25 minutes. Hint: log sum exp(a_j) = a + log sum exp(a_j - a), with the point's own largest a_j
+    for a. Subtract x and mu before squaring: |x|^2 - 2 x mu + |mu|^2 has lost the difference if both are large.
+    """
+    # TASK 7.8
+    # BEGIN SOLUTION
+    squares = np.array([((centres - x) ** 2).sum(axis=1) for x in points]).reshape(len(points), len(centres))
+    exponents = -squares / (2 * sigma**2)
+    largest = exponents.max(axis=1)
+    sums = np.exp(exponents - largest[:, None]).mean(axis=1)
+    return largest + np.log(sums) - points.shape[1] * np.log(sigma * np.sqrt(2 * np.pi))
+    # END SOLUTION
