@@ -35,8 +35,8 @@ def dcgan(
 
     The paper's rules: no pooling, convolutions of stride 2 halve an image and transposed ones double it; batch
     normalisation everywhere but at the generator's output and the discriminator's input; no hidden fully connected
-    layers; ReLU in the generator and tanh at its end, LeakyReLU 0.2 in the discriminator. Weights N(0, 0.02^2), biases 0,
-    images in [-1, 1], z uniform in [-1, 1].
+    layers; ReLU in the generator and tanh at its end, LeakyReLU 0.2 in the discriminator. Weights N(0, 0.02^2), biases
+    0, images in [-1, 1], z uniform in [-1, 1].
 
     Parameters
     ----------
