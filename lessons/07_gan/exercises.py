@@ -3,10 +3,10 @@
 Each function below is checked by tests marked with its task. Nothing here needs a trained network: every answer can be
 worked out by hand, or from the definition.
 
-Conventions: images are rows, ``(N, D)``; a linear classifier has the scores ``x @ weight.T + bias`` with ``weight`` (K,
-D) and ``bias`` (K,), and softmax makes probabilities of them. Densities are arrays of non-negative numbers. No function
-changes what it is handed, and none gives a warning, however large its numbers are. Any way of computing it is right:
-loops or NumPy.
+Conventions: images are rows, ``(N, D)``, unless a task says otherwise; a linear classifier has the scores ``x @
+weight.T + bias`` with ``weight`` (K, D) and ``bias`` (K,), and softmax makes probabilities of them. Densities are
+arrays of non-negative numbers. No function changes what it is handed (kernels write to their outputs), and none gives a warning,
+however large its numbers are. Any way of computing it is right: loops or NumPy.
 """
 
 import numpy as np
@@ -188,4 +188,118 @@ def parzen_log_likelihood(points, centres, sigma):
     largest = exponents.max(axis=1)
     sums = np.exp(exponents - largest[:, None]).mean(axis=1)
     return largest + np.log(sums) - points.shape[1] * np.log(sigma * np.sqrt(2 * np.pi))
+    # END SOLUTION
+
+
+def laplacian_pyramid(images, levels):
+    """Return [h_0, ..., h_{levels - 1}, I_levels]: what each size adds, finest first, and the smallest image.
+
+    I_0 is ``images`` (N, C, H, W), floats. I_{k+1} is I_k at half the size, each pixel the mean of 2x2. And
+
+        h_k = I_k - u(I_{k+1})
+
+    where u doubles both sides, bilinearly. Along one axis its pixel 2 i is 3/4 x[i] + 1/4 x[i - 1], its pixel 2 i + 1
+    is 3/4 x[i] + 1/4 x[i + 1]; where x has no such neighbour, x[i] stands for it. Then the same along the other axis.
+    There are one or more ``levels``; raise ValueError if an image that is to be halved has an odd side.
+    """
+    # TASK 7.9
+    # BEGIN SOLUTION
+    pyramid = []
+    for _ in range(levels):
+        if images.shape[2] % 2 or images.shape[3] % 2:
+            raise ValueError(f"laplacian_pyramid: sides must be even, got {images.shape[2:]}")
+        small = sum(images[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
+        pyramid.append(images - _enlarged(small))
+        images = small
+    return [*pyramid, images]
+
+
+def _enlarged(images):
+    for axis in (2, 3):
+        first, last = images.take([0], axis), images.take([-1], axis)
+        before = np.concatenate([first, images], axis).take(range(images.shape[axis]), axis)
+        after = np.concatenate([images, last], axis).take(range(1, images.shape[axis] + 1), axis)
+        pairs = np.stack([0.75 * images + 0.25 * before, 0.75 * images + 0.25 * after], axis + 1)
+        images = pairs.reshape(*images.shape[:axis], -1, *images.shape[axis + 1 :])
+    return images
+    # END SOLUTION
+
+
+def collapse(pyramid):
+    """Return the images (N, C, H, W) of a pyramid: I_k = h_k + u(I_{k+1}), from the smallest to the largest.
+
+    ``pyramid`` is a list as :func:`laplacian_pyramid` returns it, or one that generators made; u is the same. A list of
+    one array is that array's image. LAPGAN (Denton and others, 2015) draws a small image and then the h of each size.
+
+    Difficulty 2 of 3, 30 minutes. Hint: both functions need u; doubling one axis is a function of its own, or a loop
+    over the axes. Interleave even and odd pixels with ``np.stack`` and ``reshape``, or with ``out[..., ::2] = ...``.
+    """
+    # TASK 7.9
+    # BEGIN SOLUTION
+    images = pyramid[-1]
+    for details in pyramid[-2::-1]:
+        images = details + _enlarged(images)
+    return images
+    # END SOLUTION
+
+
+def pooled_features(layers, size=4):
+    """Return a discriminator's features (N, F): the maps of its layers, max-pooled to size x size and joined.
+
+    ``layers`` is a list of arrays (N, K, H, W), one for each layer, with K, H and W of their own. Cell i of n along a
+    side of H pixels begins at floor(i H / n) and ends before ceil((i + 1) H / n): cells differ in size, and neighbours
+    share pixels, where n does not divide H. Along a side of fewer pixels than ``size`` there are as many cells as
+    pixels. A row of the result holds the first layer's cells, then the second's ...: map by map, each row by row.
+
+    Radford and others (2015) give such features to a linear classifier: maps of 64, 128 and 256 are 7,168 numbers.
+
+    Difficulty 1 of 3, 20 minutes. Hint: floor is ``//``; ceil(a / b) is ``-(-a // b)``. Values may all be negative.
+    """
+    # TASK 7.10
+    # BEGIN SOLUTION
+    rows = []
+    for maps in layers:
+        (height, width), pooled = maps.shape[2:], []
+        down, across = min(size, height), min(size, width)
+        for i in range(down):
+            band = maps[:, :, i * height // down : -(-(i + 1) * height // down)]
+            for j in range(across):
+                cell = band[:, :, :, j * width // across : -(-(j + 1) * width // across)]
+                pooled.append(cell.max(axis=(2, 3)))
+        rows.append(np.stack(pooled, axis=2).reshape(len(maps), -1))
+    return np.concatenate(rows, axis=1)
+    # END SOLUTION
+
+
+def algorithm_one(generator, discriminator, real, noise, rates):
+    """Return (generator, discriminator) after one step of algorithm 1 (Goodfellow 2014), with gradients by hand.
+
+    The generator (a, b) makes the sample a z + b of a number z; the discriminator (w, c) gives a number x the logit w x
+    + c, and D(x) = sigmoid(logit). ``rates`` are (that of D, that of G). First D learns k times, k = len(real): step i
+    goes up the gradient of
+
+        mean log D(x) + mean log(1 - D(a z + b))        x: real[i], (M,)   z: noise[i], (m,)
+
+    while the generator stays as it is. Then the generator learns once, with new noise, through the discriminator as it
+    is by now: it goes up the gradient of mean log D(a z + b) for z in noise[k], the last row of ``noise``. Both numbers
+    of a network move at the same time, by the gradient at the place where both stood. Logits may be in the thousands.
+
+    Difficulty 2 of 3, 30 minutes. Hint: the slope of log D in the logit is 1 - D, that of log(1 - D) is -D; the logit's
+    slopes are x and 1 to w and c, and w z and w to a and b. sigmoid(s) = exp(-softplus(-s)).
+    """
+    # TASK 7.11
+    # BEGIN SOLUTION
+    (a, b), (w, c) = generator, discriminator
+
+    def sigmoid(s):
+        return np.exp(-np.logaddexp(0, -s))
+
+    for x, z in zip(real, noise, strict=False):
+        fake = a * z + b
+        on_real, on_fake = sigmoid(-(w * x + c)), -sigmoid(w * fake + c)
+        dw, dc = (on_real * x).mean() + (on_fake * fake).mean(), on_real.mean() + on_fake.mean()
+        w, c = w + rates[0] * dw, c + rates[0] * dc
+    z = noise[len(real)]
+    slopes = sigmoid(-(w * (a * z + b) + c)) * w
+    return (a + rates[1] * (slopes * z).mean(), b + rates[1] * slopes.mean()), (w, c)
     # END SOLUTION
