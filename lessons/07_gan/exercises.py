@@ -5,8 +5,8 @@ worked out by hand, or from the definition.
 
 Conventions: images are rows, ``(N, D)``, unless a task says otherwise; a linear classifier has the scores ``x @
 weight.T + bias`` with ``weight`` (K, D) and ``bias`` (K,), and softmax makes probabilities of them. Densities are
-arrays of non-negative numbers. No function changes what it is handed (kernels write to their outputs), and none gives a warning,
-however large its numbers are. Any way of computing it is right: loops or NumPy.
+arrays of non-negative numbers. No function changes what it is handed (kernels write to their outputs), and none gives a
+warning, however large its numbers are. Any way of computing it is right: loops or NumPy.
 """
 
 import numpy as np

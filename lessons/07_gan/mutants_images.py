@@ -11,8 +11,9 @@ def _mutant(task: str, title: str, old: str, new: str) -> dict:
 MUTANTS = [
     # 7.9 laplacian_pyramid, collapse
     _mutant("7.9", "odd sides pass", "if images.shape[2] % 2 or images.shape[3] % 2:", "if False:"),
-    _mutant("7.9", "asks for the height only", "if images.shape[2] % 2 or images.shape[3] % 2:",
-            "if images.shape[2] % 2:"),
+    _mutant("7.9", "cuts an odd row or column off",
+            'raise ValueError(f"laplacian_pyramid: sides must be even, got {images.shape[2:]}")',
+            "images = images[:, :, : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]"),
     _mutant("7.9", "asks for sides that could be halved once more", "images.shape[2] % 2 or images.shape[3] % 2",
             "images.shape[2] % 2 ** (levels + 1) or images.shape[3] % 2 ** (levels + 1)"),
     _mutant("7.9", "every other pixel instead of means",
