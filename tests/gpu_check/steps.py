@@ -13,7 +13,7 @@ import numpy as np
 import tinyconv
 from benchmarks import networks
 
-from . import detectors
+from . import detectors, generators
 from .report import Report
 
 IMAGES = 2
@@ -61,8 +61,8 @@ def _build(name: str, found: Arguments, **options: Any) -> Any:
 def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -> tuple[float, dict[str, np.ndarray]]:
     """Return the loss and all gradients, on the host, of a step with dropout: its masks are the same everywhere."""
     model = _build(name, found)
-    detects = hasattr(model, "learn")
-    images, labels = (detectors if detects else networks).batch(model, IMAGES)
+    detects, generates = hasattr(model, "learn"), hasattr(model, "pairs")
+    images, labels = (detectors if detects else generators if generates else networks).batch(model, IMAGES)
     if dtype != "float32":
         weights = model.state_dict()
         model = _build(name, found, dtype=dtype)
@@ -70,9 +70,13 @@ def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -
     model.to(device)
     optimizer = tinyconv.optim.SGD(model.parameters(), **networks.OPTIONS)
     tinyconv.manual_seed(1)
-    outputs = model(tinyconv.tensor(images.astype(dtype), device=device))
-    truth = tinyconv.tensor(labels, device=device)
-    loss = detectors.loss(model, outputs, truth) if detects else networks.loss(tinyconv.functional, outputs, truth)
+    inputs, truth = tinyconv.tensor(images.astype(dtype), device=device), tinyconv.tensor(labels, device=device)
+    if generates:
+        loss = generators.loss(model, inputs)
+    elif detects:
+        loss = detectors.loss(model, model(inputs), truth)
+    else:
+        loss = networks.loss(tinyconv.functional, model(inputs), truth)
     loss.backward()
     gradients = {name: p.grad.to("cpu").numpy() for name, p in model.named_parameters() if p.grad is not None}
     optimizer.step()
