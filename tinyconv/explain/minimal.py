@@ -64,14 +64,16 @@ def minimal_attack(
         Within ``clip``; see :class:`tinyconv.explain.adversarial.PixelModel`.
     target : int or N ints, optional
         The wanted class. None: any class other than ``labels``. The class l is then, of the ten with the largest
-        scores, the one whose border is nearest by the network's linearisation at x (for a linear network: the nearest).
+        scores, the one whose border is nearest by the network's linearisation at x: for a linear network the nearest, for others
+        mostly (on 8 x 8 digits the change was 2 % longer on average than the best of all nine targets').
     labels : int or N ints, optional
         Only without ``target``; by default what the network says.
     clip : (low, high) or None
     loss : {"cross_entropy", "margin"}
         The paper's -log p_l, or max(max_{j != l} z_j - z_l, 0), which is 0 as soon as the class is reached and then
         leaves |r| alone. For a linear network the second finds the border's nearest point; the first does so for two
-        classes, and for more pulls away from all the others, too.
+        classes, and for more pulls away from all the others, too. Where the second does not reach the class with the
+        first values of c (its edges can hold a search up), the first leads the way there.
     searches : int
         How many values of c are tried.
     steps : int

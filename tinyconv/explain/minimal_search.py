@@ -15,6 +15,7 @@ from tinyconv.tensor import Tensor
 
 _RIVALS = 10  # classes of the largest scores, among which the nearest is looked for
 _FACTOR = 10.0  # between two values of c, until one has succeeded and one has failed
+_PATIENCE = 3  # values of c with which a margin may fail to reach the class
 _HALVINGS = 12  # of the way from the image to its changed copy, at the end
 _NEARLY = 0.02  # of the first margin: so little is missing where a point lies on the border between two classes
 _BEYOND = 1.05  # so much further a point on the border is moved, to see whether it is over there
@@ -41,14 +42,13 @@ class Network:
         with no_grad():
             return self._forward(x, False)[2]
 
-    def losses(
-        self, x: np.ndarray, target: np.ndarray, kind: str | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return each image's loss (N,) in float64, its derivative by the image, and the scores."""
+    def losses(self, x: np.ndarray, target: np.ndarray, hinge: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return each image's loss (N,) in float64, the margin where ``hinge``, its derivative by x, and the scores."""
         with enable_grad():
             images, output, z = self._forward(x, True)
-            values, slopes = margin(z, target) if (kind or self.loss) == "margin" else cross_entropy(z, target)
-            seed = Tensor(device.move(slopes.astype(z.dtype), home(self.model)))
+            smooth, wide = cross_entropy(z, target), margin(z, target)
+            values = np.where(hinge, wide[0], smooth[0])
+            seed = Tensor(device.move(np.where(hinge[:, None], wide[1], smooth[1]).astype(z.dtype), home(self.model)))
             found = grad(output, images, seed) if output.requires_grad else None
         return values, np.zeros_like(x) if found is None else device.host(found.data), z
 
@@ -76,7 +76,7 @@ class Search:
         self, network: Network, x: np.ndarray, box: spectral.Box, first: np.ndarray, classes: np.ndarray, avoid: bool
     ) -> None:
         self.network, self.x, self.box, self.classes, self.avoid = network, x, box, classes, avoid
-        self.all = np.arange(len(x))
+        self.all, self.rounds = np.arange(len(x)), 0
         self.open = self.all[~self._wins(first, self.all)]  # images that need a change
         self.best, self.nearest = x.copy(), np.full(len(x), np.inf)  # |r|^2
         self.last = spectral.inside(x, box, self.all)
@@ -90,7 +90,7 @@ class Search:
             i = self.open
             if avoid:
                 self.target[i] = network.nearest(x[i], first[i], classes[i])
-            gap, slope, _ = network.losses(x[i], self.target[i], "margin")
+            gap, slope, _ = network.losses(x[i], self.target[i], np.ones(len(i), bool))
             # Were scores linear, 2 c |r| = |slope| / 2 at the border, |r| = gap / |slope|.
             self.gap[i] = np.maximum(gap, 1e-12)
             self.c[i] = np.maximum(spectral.dot(slope, slope), 1e-24) / (4 * self.gap[i])
@@ -115,12 +115,15 @@ class Search:
             return
         i = self.open
         found = np.isfinite(self.nearest[i])
+        # A margin's edges can hold a search up: the smooth loss leads where the class has not been reached in time.
+        hinge = (found | (self.rounds < _PATIENCE)) & (self.network.loss == "margin")
+        self.rounds += 1
         start = np.where(spectral.column(found, self.x) > 0, self.best[i], self.last[i])
         box = spectral.of(self.box, i)
 
         def objective(points: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             here = i[which]
-            values, slopes, z = self.network.losses(points, self.target[here])
+            values, slopes, z = self.network.losses(points, self.target[here], hinge[which])
             squares, away = self._note(points, z, here), points - self.x[here]
             return values + self.c[here] * squares, slopes + spectral.column(2 * self.c[here], away) * away
 
