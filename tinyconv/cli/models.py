@@ -28,6 +28,7 @@ LESSONS = {
     "googlenet": "04_googlenet",
     "resnet_cifar": "05_resnet",
     "faster_rcnn": "06_rcnn",
+    "gan": "07_gan",
 }
 
 
