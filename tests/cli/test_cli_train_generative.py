@@ -1,0 +1,87 @@
+"""``tinyconv train`` for gan, dcgan and lapgan: the run, its samples, resuming, a folder of one's own, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tinyconv
+from tinyconv.cli.main import main
+from tinyconv.history import History
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["gan", "dcgan", "lapgan"])
+def test_a_run_and_its_resuming(name: str, here: Path, capsys: pytest.CaptureFixture) -> None:
+    command = ["train", name, "--data", "digits", "--smoke", "--out", "run"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "data:  digits, 200 training images, 8x8 pixels, channels: 1" in out
+    assert "parameters: generator " in out and "rates 0.0005 and 0.001, seed 0" in out
+    assert "epoch 1/1  losses D " in out and "  D right " in out and "  spread " in out
+    assert "next: tinyconv sample --weights run/checkpoint.npz" in out
+    assert {path.name for path in Path("run").iterdir()} == {"checkpoint.npz", "curves.png", "train.jsonl", "samples"}
+    names = {path.name for path in Path("run/samples").iterdir()}
+    assert names == {"epoch-0000.png", "epoch-0001.png", "samples.png", "strip.png", "samples.gif"}
+    before = Path("run/samples/epoch-0000.png").read_bytes()
+    assert main([*command, "--epochs", "2", "--resume"]) == 0
+    assert "resuming run/checkpoint.npz: 1 of 2 epochs" in capsys.readouterr().out
+    assert Path("run/samples/epoch-0000.png").read_bytes() == before
+    assert Path("run/samples/epoch-0002.png").exists()
+    assert tinyconv.load("run/checkpoint.npz").sample(2).shape == (2, 1, 8, 8)
+    assert len(History.read("run/train.jsonl")) == 2
+
+
+def test_a_whole_run_is_judged_by_parzen_windows(here: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "gan", "--data", "digits", "--epochs", "1", "--lr", "0.002"]) == 0
+    out = capsys.readouterr().out
+    assert "rates 0.001 and 0.002" in out  # the discriminator's keeps its ratio
+    assert "data:  digits, 1294 training images" in out  # a tenth chooses the windows' width
+    for text in ("samples: ", "to compare, training images: ", "to compare, Gaussian: ", "to compare, mean image: "):
+        assert text in out
+
+
+def test_a_folder_of_ones_own(here: Path, capsys: pytest.CaptureFixture) -> None:
+    for i in range(20):
+        pixels = np.full((40, 60, 3), 10 * i, np.uint8)
+        (here / "stones" / "grey").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(here / "stones" / "grey" / f"{i}.png")
+    assert main(["train", "dcgan", "--data", "stones", "--epochs", "1", "--workers", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "data:  stones, 15 training images, 32x32 pixels, channels: 3" in out and "to compare" not in out
+    assert tinyconv.load("tinyconv-output/train/dcgan-stones/checkpoint.npz").sample(1).shape == (1, 3, 32, 32)
+
+
+def test_the_papers_networks_want_larger_images(here: Path, capsys: pytest.CaptureFixture) -> None:
+    from tinyconv.cli import recipes, train_generative
+
+    source = recipes.open_data("digits")
+    model = train_generative._build("lapgan", source, "paper")
+    assert model.image_shape == (1, 32, 32)
+    view = train_generative._view(source, model.image_shape)
+    assert view(source.train[0][0], None).shape == (1, 32, 32)
+    assert train_generative._view(source, (1, 8, 8)) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "dcgan", "--data", "scenes"], "scenes is for detectors"),
+        (["train", "gan", "--data", "nothing"], "nothing"),
+        (["train", "gan", "--data", "digits", "--lr", "-1"], "--lr must be a positive number, got -1.0"),
+        (["train", "gan", "--data", "digits", "--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["train", "gan", "--data", "digits", "--smoke", "--batch-size", "500"], "smaller batch_size"),
+    ],
+)
+def test_bad_input(arguments: list[str], message: str, here: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(arguments) != 0
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1, error
