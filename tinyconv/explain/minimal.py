@@ -63,9 +63,9 @@ def minimal_attack(
     images : array or Tensor, (N, C, H, W) or (N, F)
         Within ``clip``; see :class:`tinyconv.explain.adversarial.PixelModel`.
     target : int or N ints, optional
-        The wanted class. None: any class other than ``labels``. The class l is then, of the ten with the largest
-        scores, the one whose border is nearest by the network's linearisation at x: for a linear network the nearest, for others
-        mostly (on 8 x 8 digits the change was 2 % longer on average than the best of all nine targets').
+        The wanted class. None: any class other than ``labels``; l is then, of the ten with the largest scores, the one
+        whose border is nearest by the network's linearisation at x. For a linear network that is the nearest, for
+        others mostly: on 8 x 8 digits the change was 2 % longer on average than the best of all nine targets.
     labels : int or N ints, optional
         Only without ``target``; by default what the network says.
     clip : (low, high) or None
