@@ -1,7 +1,7 @@
 """How far the GAN goes in half an hour: its Parzen log-likelihood on test digits, minute by minute.
 
-``python lessons/07_gan/longer.py --minutes 30`` trains networks twice as wide as step 6's by the same recipe, and
-writes ``longer.json`` (figures), ``longer.png`` (the curve) and ``longer.npz`` (the networks) to ``--out``.
+``python lessons/07_gan/longer.py --minutes 30`` trains step 6's networks by the same recipe, but longer, and writes
+``longer.json`` (figures), ``longer.png`` (the curve) and ``longer.npz`` (the networks) to ``--out``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinyconv.generative.training import train_gan
 from tinyconv.models import gan
 from tinyconv.models.gan import bias_to_mean
 
-WIDTH, TRAIN = 2.0, 4500  # times the lesson's units; digits to learn from, the others choose the windows' width
+TRAIN = 4500  # digits to learn from; the others choose the windows' width
 PAPER = 225  # Goodfellow et al. 2014, table 1: with 60,000 digits
 
 
@@ -67,7 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     tinyconv.manual_seed(given.seed)
-    model, judge = gan(scale="lesson", width=WIDTH), Judge(given.minutes, given.every, given.samples)
+    model, judge = gan(scale="lesson"), Judge(given.minutes, given.every, given.samples)
     bias_to_mean(model, pixels(data.Subset(data.mnist(), range(500))))  # as train_gan does first
     judge.measure(model, 0, 0, 0.0)
     began = perf_counter()
@@ -76,7 +76,7 @@ def main() -> None:
         print_every=100_000,
     )  # fmt: skip
     tinyconv.save(given.out / "longer.npz", model)
-    record = {"minutes": given.minutes, "seed": given.seed, "width": WIDTH, "samples": given.samples}
+    record = {"minutes": given.minutes, "seed": given.seed, "samples": given.samples}
     record |= {
         "with_estimates": round(perf_counter() - began),
         "threads": tinyconv.get_num_threads(),
