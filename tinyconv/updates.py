@@ -34,8 +34,9 @@ class Updated(NamedTuple):
 class Update(Protocol):
     """One step: look at a batch, change the model's weights through its optimizer.
 
-    An update that finds a loss which is not finite takes no step by it and returns it: training then ends. Random draws follow ``step``, or :mod:`tinyconv.random`, so that a resumed run repeats them. An
-    attribute ``settings`` (JSON values) is kept in checkpoints: a run can only be resumed with the same ones.
+    An update that finds a loss which is not finite takes no step by it and returns it: training then ends. Random draws
+    follow ``step``, or :mod:`tinyconv.random`, so that a resumed run repeats them. An attribute ``settings`` (JSON
+    values) is kept in checkpoints: a run can only be resumed with the same ones.
     """
 
     def __call__(self, model: Any, optimizer: Any, images: Tensor, labels: Tensor, step: int) -> Updated:

@@ -97,7 +97,7 @@ def test_a_recipe_for_every_builder_and_scale() -> None:
 
 
 def test_it_learns_what_the_images_have_in_common() -> None:
-    """The generator draws discs (perhaps only one of the two): far nearer to a training image than the mean image is."""
+    """The generator draws discs, perhaps one of the two only: far nearer to a training image than the mean image is."""
     dataset = pictures(400)
     model = small()
     train_gan(model, dataset, recipe=Recipe(2e-3, 4e-3, 0.5, batch_size=50, epochs=60), progress=False)
