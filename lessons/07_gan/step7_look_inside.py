@@ -1,0 +1,134 @@
+# %% [markdown]
+# # GAN 7: how good is it?
+#
+# minutes 25 | needs step6_train.py | next step8_dcgan.py
+#
+# A generator has no test error: nobody says which picture it should have drawn. One can look at its samples, which
+# flatters one that has learnt images by heart; so one looks at the nearest training images, and at what lies between
+# two samples. The paper also gives a number, by Parzen windows. And last: what the paper's own rates do here.
+
+# %%
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from digits07 import digits
+from step6_train import SAMPLES, TRAIN, held_out, judge, learn
+
+import tinyconv
+from tinyconv import models
+from tinyconv.generative.figures import interpolations, nearest, strip
+from tinyconv.generative.measures import nearest_distance, spread, verdict
+from tinyconv.generative.parzen import Parzen, log_likelihood, references
+from tinyconv.generative.training import PAPER
+
+lesson = tinyconv.lesson_step(__name__)
+
+# %% [markdown]
+# ## Parzen windows
+#
+# Put a small Gaussian around each sample; their mean is a density, and test points should be likely under it. Its width
+# sigma is chosen on other points of the data: too narrow, and a point between two samples is impossible; too wide, and
+# the density is nothing but a blur.
+
+
+# %%
+def ring(n: int) -> np.ndarray:
+    """Return points (n, 2) near a circle, which stand for images."""
+    angles, radii = lesson.rng.uniform(0, 2 * np.pi, n), lesson.rng.normal(1, 0.08, n)
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+
+
+def windows_in_the_plane(n: int) -> dict[float, float]:
+    """Draw windows around n samples of a ring by their width; return other points' mean log-likelihood for each."""
+    samples, others, sigmas = ring(n), ring(500), (0.02, 0.1, 0.5)
+    line = np.linspace(-1.7, 1.7, 120)
+    places = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.9), layout="constrained")
+    found = {sigma: float(log_likelihood(others, samples, sigma).mean()) for sigma in sigmas}
+    for axis, (sigma, nat) in zip(axes, found.items(), strict=True):
+        density = np.exp(log_likelihood(places, samples, sigma)).reshape(120, 120)
+        axis.imshow(density, extent=(-1.7, 1.7, -1.7, 1.7), origin="lower", cmap="Blues")
+        axis.plot(*samples.T, "k.", ms=2)
+        axis.set(title=f"sigma {sigma}: {nat:.2f} nat", xticks=[], yticks=[])
+    alt = f"windows around {n} points of a ring: dots when narrow, a ring at 0.1, a blot when wide"
+    lesson.save(fig, "windows", alt=alt)
+    return found
+
+
+# %%
+def print_judgement(found: dict[str, Parzen]) -> None:
+    """Print the log-likelihoods, draw how they depend on the width, and say what they are not."""
+    print(f"\nlog-likelihood of the test digits, windows around {SAMPLES:,} samples or what there is, in nat")
+    fig, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+    for name, one in found.items():
+        print(f"  {name:16s} {one.mean:7.1f} +- {one.standard_error:.1f}, sigma {one.sigma:.3f}")
+        axis.plot(one.sigmas, one.validation_means, "o-", label=name)
+    axis.set(xscale="log", xlabel="sigma", ylabel="nat, the 500 other digits", ylim=(-800, 300))
+    axis.legend(fontsize=8)
+    lesson.save(fig, "parzen", alt="log-likelihood against the windows' width: each curve has one peak, at 0.2 to 0.3")
+    print("in the paper, on all of MNIST: GAN 225 +- 2, deep GSN 214 +- 1.1, DBN 138 +- 2, stacked CAE 121 +- 1.6")
+    print("the authors warn of it: high variance, and not good in so many dimensions (there are 784)")
+
+
+def show(model: Any, n: int) -> None:
+    """Save samples with their nearest training digits, and what lies between pairs of them."""
+    samples, known = model.sample(20, lesson.seed), digits("train", n).images
+    alt = "twenty samples, digits most of them, each above the training digit that is nearest to it: none is a copy"
+    lesson.save(nearest(samples, known), "nearest", alt=alt)
+    alt = "eight rows, each between two samples: one digit turns into another by way of strokes that come and go"
+    lesson.save(interpolations(model, seed=lesson.seed), "interpolations", alt=alt)
+    others = digits("test").images[:500]
+    away = [np.median(nearest_distance(images, known)) for images in (model.sample(500, 1), others)]
+    print(f"median distance to the nearest training digit: samples {away[0]:.2f}, test digits {away[1]:.2f}")
+    print(f"spread: samples {spread(model.sample(500, 1)):.3f}, training digits {spread(known):.3f}")
+
+
+# %% [markdown]
+# ## The paper's rates
+#
+# SGD, both rates 0.1, momentum from 0.5 on, with our small networks and their initial weights. D is soon right about
+# everything; then its logits on G's images are so far below 0 that they push all of these the same way.
+
+
+# %%
+def by_the_paper(n: int, epochs: int) -> Any:
+    """Train the lesson's networks by the paper's recipe; draw what comes of the same 12 points; return the history."""
+    tinyconv.manual_seed(lesson.seed)
+    model, frames, names = models.gan(scale="lesson"), [], []
+    points, looks = model.latent(300, lesson.seed), {1, 2, 3, 5, 8, 12, 18, epochs}
+
+    def look(state: Any) -> None:
+        images = model.sample(points)
+        state.row["sample_spread"] = spread(images)
+        if state.epoch in looks:
+            frames.append(images[:12])
+            names.append(f"epoch {state.epoch}")
+
+    history = learn(model, "gan", n, seed=lesson.seed, recipe=PAPER, epochs=epochs, callbacks=[look], progress=False)
+    alt = "the same twelve points by epoch: dark noise becomes one picture, the same for all"
+    lesson.save(strip(frames, names, title="the paper's rates"), "collapse", alt=alt)
+    return history
+
+
+# %%
+if __name__ == "__main__":
+    short = lesson.smoke
+    for sigma, nat in windows_in_the_plane(20 if short else 200).items():
+        print(f"points of a ring, windows of sigma {sigma}: {nat:.2f} nat")
+    n, epochs = (200, 2) if short else (TRAIN["gan"], 25)
+    model = lesson.load_or_train(
+        lambda: models.gan(scale="lesson"),
+        lambda model: learn(model, "gan", n, seed=lesson.seed, epochs=1 if short else 20, progress=False),
+        short="200 digits, one epoch" if short else "20 epochs, 20 s",
+    )
+    show(model, n)
+    count, some = (200, 50) if short else (SAMPLES, None)
+    found = {"GAN": judge(model.sample(count, lesson.seed), some)}
+    print_judgement({**found, **references(digits("train", n).images, *held_out(some), count, lesson.seed)})
+    history = by_the_paper(n, epochs)
+    for row in history.rows[:: max(1, epochs // 5)]:
+        print(f"the paper's rates, epoch {row['epoch']}: D right {row['discriminator_accuracy']:.3f}, ", end="")
+        print(f"spread {row['sample_spread']:.3f}")
+    print(verdict(history, spread(digits("train", n).images)) or "nothing went wrong")
+    lesson.next(why="networks of convolutions")

@@ -1,0 +1,328 @@
+"""Lesson 07, steps 5 to 7 and the claims on the GAN: networks and steps are the library's, measured is what is said."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from _exercises import LESSONS, load
+from _steps import run_step
+
+import tinyconv
+from tinyconv import data, models, nn
+from tinyconv.checkpoint import Checkpoint
+from tinyconv.generative.parzen import Parzen, log_likelihood
+from tinyconv.generative.training import PAPER
+from tinyconv.models.gan import bias_to_mean
+from tinyconv.random import training_step
+from tinyconv_kernels import cpu
+
+LESSON = LESSONS / "07_gan"
+CLAIMS = ["parzen", "sgd"]
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return load(LESSON / "claims_gan.py", "lesson_07_claims_gan")
+
+
+@pytest.fixture(scope="module")
+def steps(claims):
+    return {n: claims._step(name) for n, name in ((5, "step5_networks"), (6, "step6_train"), (7, "step7_look_inside"))}
+
+
+@pytest.fixture
+def figures(steps, monkeypatch):
+    """The figures that step 7 would have saved."""
+    found = {}
+    monkeypatch.setattr(steps[7].lesson, "save", lambda fig, name, *, alt: found.update({name: fig}))
+    yield found
+    for fig in found.values():
+        steps[7].plt.close(fig)
+
+
+# ----------------------------------------------------------------------------------------------------- step 5: networks
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 1), (2, 3, 3, 6)])
+def test_maxout_in_loops_is_the_kernels(steps, shape):
+    x = np.random.default_rng(0).integers(-3, 3, shape).astype(np.float32)  # with ties
+    found = []
+    for forward, backward in steps[5].WAYS.values():
+        y, switches, dx = np.empty((*shape[:2], shape[3]), x.dtype), np.empty((*shape[:2], shape[3]), int), x + np.nan
+        forward(x, y, switches)
+        backward(1 + y, switches, dx)
+        found.append((y, switches, dx))
+    assert len(found) == 3
+    for other in found[1:]:
+        for ours, theirs in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_kernels_that_are_timed_are_the_librarys(steps):
+    assert steps[5].WAYS["the kernel"] == (cpu.maxout.maxout_forward, cpu.maxout.maxout_backward)
+
+
+def test_times_are_kept_apart_and_wrong_gradients_found(steps):
+    before, pair = tinyconv.get_num_threads(), steps[5].WAYS["NumPy"]
+    times = steps[5].time_it({"loops": pair, "others": pair}, 2, np.random.default_rng(0))
+    assert list(times) == ["loops", "others"] and min(times.values()) > 0
+    assert tinyconv.get_num_threads() == before
+    wrong = (pair[0], lambda dy, switches, dx: pair[1](dy, 0 * switches, dx))
+    with pytest.raises(AssertionError):
+        steps[5].time_it({"loops": pair, "others": wrong}, 2, np.random.default_rng(0))
+    tinyconv.set_num_threads(before)
+
+
+def test_the_gradient_check_finds_both_slips(steps, capsys):
+    steps[5].check_gradients()
+    found = re.findall(r"^gradient check, (.*) of the pieces learns: (\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert found == [("the winner", "passes"), ("all", "caught"), ("the second", "caught")]
+
+
+def test_the_networks_by_hand_are_the_librarys(steps):
+    """The same weights from the same seed, the same images, the same logits, with and without dropout."""
+    tinyconv.manual_seed(3)
+    G, D = steps[5].networks()
+    tinyconv.manual_seed(3)
+    theirs = models.gan()
+    ours = [*G.parameters(), *D.parameters()]
+    assert [p.shape for p in ours] == [p.shape for p in theirs.parameters()]
+    for a, b in zip(ours, theirs.parameters(), strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+    z = tinyconv.tensor(theirs.latent(4))
+    for training in (False, True):
+        for module in (G, D, theirs):
+            module.train(training)
+        logits = []
+        for run in (lambda: D(100 * G(z)), lambda: theirs.judge(100 * theirs.fake(z))):
+            with training_step(5, range(4)), tinyconv.no_grad():
+                logits.append(run().numpy())
+        np.testing.assert_array_equal(*logits)
+        assert logits[0].std() > 0
+
+
+def test_the_released_networks(steps):
+    """Goodfellow et al. 2014: layers, dropout and initial weights."""
+    G, D = steps[5].networks()
+    sizes = [(p.shape[1], p.shape[0]) for net in (G, D) for p in net.parameters() if p.ndim > 1]
+    assert sizes == [(100, 1200), (1200, 1200), (1200, 784), (784, 240 * 5), (240, 240 * 5), (240, 1)]
+    assert sum(p.numel() for net in (G, D) for p in net.parameters()) == 3_735_425
+    assert [layer.p for layer in D.modules() if isinstance(layer, nn.Dropout)] == [0.2, 0.5, 0.5]
+    for net, limit in ((G, 0.05), (D, 0.005)):
+        edges = [np.abs(p.detach().numpy()).max() for p in net.parameters() if p.ndim > 1 and p.numel() > 1000]
+        np.testing.assert_allclose(edges, limit, rtol=0.01)
+        assert all((p.detach().numpy() == 0).all() for p in net.parameters() if p.ndim == 1)
+
+
+def test_the_table_has_the_librarys_numbers(steps, capsys):
+    steps[5].print_table()
+    text = capsys.readouterr().out.replace(",", "")
+    for row in [(1200, 121200), (1200, 1441200), (784, 941584), (1200, 942000), (1200, 289200), (1, 241)]:
+        assert re.search(rf" {row[0]} +{row[1]} ", text), row
+    assert len(re.findall(r"^(?:generator|discriminator)\.", text, re.MULTILINE)) == 6
+
+
+# ----------------------------------------------------------------------------------------------------- step 6: training
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_one_step_by_hand_ends_with_the_librarys_weights(steps, seed):
+    still, moved, off = steps[6].compare(seed, 20)
+    assert still and off == 0
+    assert moved == pytest.approx(5e-4, rel=0.01), "Adam's first step is its rate"
+
+
+def test_for_d_made_images_are_numbers(steps, monkeypatch):
+    """Even if D's optimizer had G's weights too, they would stay in D's part: no gradient comes to them."""
+    tinyconv.manual_seed(0)
+    model, between = models.gan(scale="lesson"), []
+    before, everything, adam = steps[6].weights(model), list(model.parameters()), steps[6].optim.Adam
+    monkeypatch.setattr(steps[6].optim, "Adam", lambda parameters, *settings: adam(everything, *settings))
+    real = tinyconv.tensor(np.random.default_rng(0).random((4, 1, 28, 28)).astype(np.float32))
+    with training_step(0, range(4)):
+        steps[6].one_step(model, real, lambda: between.append(steps[6].weights(model)))
+    assert steps[6].most(before["generator"], between[0]["generator"]) == 0
+    assert steps[6].most(before["discriminator"], between[0]["discriminator"]) > 0
+    assert steps[6].most(before["generator"], steps[6].weights(model)["generator"]) > 0
+
+
+def test_what_is_learnt_and_what_is_held_out(steps, monkeypatch):
+    """4,500 digits, 5,000 pieces of clothing; windows are chosen on the 500 digits that follow."""
+    seen = []
+    monkeypatch.setattr(steps[6], "train_gan", lambda model, images, **how: seen.append((images, how)))
+    steps[6].learn("networks", "gan", seed=2)
+    steps[6].learn("networks", "dcgan", epochs=1)
+    steps[6].learn("networks", "gan", 10)
+    assert [len(images) for images, _ in seen] == [4500, 5000, 10]
+    assert [how for _, how in seen] == [{"seed": 2}, {"seed": 0, "epochs": 1}, {"seed": 0}]
+    train, clothes = data.mnist("train"), data.fashion_mnist("train")
+    for i in (0, 9):
+        np.testing.assert_array_equal(seen[0][0][i][0], train[i][0])
+        np.testing.assert_array_equal(seen[1][0][i][0], clothes[i][0])
+    validation, test = steps[6].held_out()
+    assert (len(validation), len(test)) == (500, 1000)
+    np.testing.assert_array_equal(validation[0], train[4500][0])
+    np.testing.assert_array_equal(test[-1], data.mnist("test")[999][0])
+    assert [len(part) for part in steps[6].held_out(7)] == [7, 7]
+
+
+def test_samples_are_judged_by_the_test_digits(steps):
+    """Windows around the test digits themselves: they are likelier than around the others."""
+    validation, test = steps[6].held_out(60)
+    right, wrong = (steps[6].judge(samples, 60) for samples in (test, validation))
+    assert right.mean > wrong.mean
+    assert right.validation_means.max() == pytest.approx(
+        log_likelihood(validation, test, right.sigma).mean(), rel=1e-9
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_step_6_leaves_two_models_that_can_be_resumed_and_sampled(tmp_path):
+    script = LESSON / "step6_train.py"
+    text = run_step(script, tmp_path)
+    assert "G's are as they were: True" in text and "differ by at most 0.0e+00" in text
+    assert "to compare, mean image: " in text
+    folder = tmp_path / "tinyconv-output" / "07" / "smoke"
+    for name, kind in (("model", "gan"), ("dcgan", "dcgan")):
+        assert Checkpoint.read(folder / f"{name}.npz").meta["epoch"] == 1
+        model = tinyconv.load(folder / f"{name}.npz")
+        assert model.config["builder"] == kind and model.sample(2).shape == (2, 1, 28, 28)
+        for file in ("samples.png", "strip.png", "samples.gif", "epoch-0000.png", "epoch-0001.png"):
+            assert (folder / f"samples-{kind}" / file).stat().st_size > 0
+    before = (folder / "model.npz").read_bytes()
+    run_step(script, tmp_path, "--resume")
+    assert (folder / "model.npz").read_bytes() == before, "nothing is left to train"
+
+
+# ------------------------------------------------------------------------------------------------------ step 7: judging
+
+
+def test_windows_of_a_middle_width_are_likeliest(steps, figures):
+    found = steps[7].windows_in_the_plane(200)
+    assert list(found) == [0.02, 0.1, 0.5]
+    assert found[0.1] > max(found[0.02], found[0.5])
+    assert len(figures["windows"].axes) == 3
+
+
+def test_the_table_of_log_likelihoods_and_its_curves(steps, figures, capsys):
+    sigmas = np.array([0.1, 1.0])
+    found = {name: Parzen(k, 0.5, 0.1, sigmas, np.array([k, 1.0])) for k, name in enumerate(("GAN", "mean image"))}
+    steps[7].print_judgement(found)
+    text = capsys.readouterr().out
+    assert re.search(r"GAN +0\.0 \+- 0\.5, sigma 0\.100", text) and re.search(r"mean image +1\.0 \+- 0\.5", text)
+    assert "GAN 225 +- 2, deep GSN 214 +- 1.1, DBN 138 +- 2, stacked CAE 121 +- 1.6" in text
+    assert "high variance" in text
+    lines = figures["parzen"].axes[0].lines
+    assert [line.get_label() for line in lines] == ["GAN", "mean image"]
+    np.testing.assert_array_equal(lines[1].get_ydata(), [1.0, 1.0])
+
+
+def test_the_papers_rates_are_the_papers(steps, figures, monkeypatch):
+    seen = []
+    monkeypatch.setattr(steps[7], "learn", lambda model, name, n, **how: seen.append((model.config, name, n, how)))
+    monkeypatch.setattr(steps[7], "strip", lambda *given, **how: steps[7].plt.figure())
+    steps[7].by_the_paper(4500, 25)
+    ((config, name, n, how),) = seen
+    assert (config["arguments"]["scale"], name, n, how["epochs"]) == ("lesson", "gan", 4500, 25)
+    assert how["recipe"] is PAPER
+    assert (PAPER.discriminator, PAPER.generator, PAPER.beta1, PAPER.batch_size) == (0.1, 0.1, None, 100)
+
+
+# ----------------------------------------------------------------------------------------------------------- the claims
+
+
+@pytest.fixture
+def untrained(claims, steps, monkeypatch):
+    """Trainings that only set a bias: after how many epochs, by which recipe, from which weights."""
+    seen, step = [], claims._step("step6_train")
+
+    class History:
+        rows = [{"discriminator_accuracy": 1.0}] * 3
+
+    def learn(model, name, n, **how):
+        seen.append((name, n, how, model.generator.fc1.weight.detach().numpy().copy()))
+        model.generator.fc3.bias.data[...] = -2.0
+        return History()
+
+    monkeypatch.setattr(step, "learn", learn)
+    return seen
+
+
+TRIAL = (200, 60)
+
+
+def test_parzen_trains_by_the_recipe_and_judges_start_and_end(claims, untrained):
+    run = claims.measure_parzen(2, TRIAL)
+    ((name, n, how, weight),) = untrained
+    assert (name, n) == ("gan", 200)
+    assert how == {"seed": 2, "epochs": 1, "recipe": None, "progress": False}
+    tinyconv.manual_seed(2)
+    model = models.gan(scale="lesson")
+    np.testing.assert_array_equal(weight, model.generator.fc1.weight.detach().numpy())
+    step = claims._step("step6_train")
+    images = data.Subset(data.mnist(), range(200))
+    bias_to_mean(model, np.stack([image for image, _ in images]))
+    assert run["start"]["nat"] == pytest.approx(step.judge(model.sample(60, 2), 60).mean, rel=1e-6)
+    model.generator.fc3.bias.data[...] = -2.0
+    assert run["end"]["nat"] < run["start"]["nat"] - 10, "all pixels grey"
+    assert list(run["references"]) == ["training images", "Gaussian", "mean image"]
+    assert run["end"]["accuracy"] == 1.0 and run["end"]["verdict"] in (
+        "the generator has collapsed",
+        "the discriminator is too far ahead",
+    )
+    assert run["data spread"] == pytest.approx(0.187, abs=0.02)
+
+
+def test_a_whole_measurement_has_the_recipes_epochs_and_all_digits(claims, untrained, monkeypatch):
+    monkeypatch.setattr(claims, "_judge", lambda model, seed, size: {"nat": 0.0, "spread": 0.1})
+    claims._train(1, claims.SIZE, None)
+    claims.measure_sgd(1, claims.SIZE)
+    assert [(n, how["epochs"], how["recipe"]) for _, n, how, _ in untrained] == [
+        (4500, None, None), (4500, 45, PAPER), (4500, 45, None),
+    ]  # fmt: skip
+    for *_, weight in untrained[1:]:
+        np.testing.assert_array_equal(weight, untrained[0][3])
+    assert claims._few(claims.SIZE) is None and claims._few(TRIAL) == 60
+
+
+def run_of(nat, start=0.0, mean=0.0):
+    """Return what the claim on Parzen windows stores, with these log-likelihoods."""
+    judged = {"nat": nat, "error": 1.0, "sigma": 0.2, "spread": 0.1, "accuracy": 0.8, "seconds": 1, "verdict": None}
+    known = {"training images": 9.0, "Gaussian": 5.0, "mean image": mean}
+    return {"start": {**judged, "nat": start}, "end": judged, "references": known, "data spread": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("run", "holds"),
+    [(run_of(1), True), (run_of(0, mean=-1), False), (run_of(0, start=-1), False), (run_of(-1), False)],
+)
+def test_above_the_start_and_the_mean_image_for_every_seed(claims, run, holds):
+    assert claims.verdict_parzen([run_of(50.0), run])[0] is holds
+
+
+@pytest.mark.parametrize(("paper", "holds"), [(0.5, True), (1.0, False), (2.0, False)])
+def test_the_papers_sgd_is_below_the_recipe_for_every_seed(claims, paper, holds):
+    two = lambda nat: {"paper": run_of(nat)["end"], "recipe": run_of(1.0)["end"]}  # noqa: E731
+    assert claims.verdict_sgd([two(0.0), two(paper)])[0] is holds
+
+
+def test_a_failure_is_named(claims):
+    run = {"paper": {**run_of(0)["end"], "verdict": "the generator has collapsed"}, "recipe": run_of(1)["end"]}
+    text = claims.verdict_sgd([run, run])[1]
+    assert "SGD 0 / 0 nat" in text and text.count("the generator has collapsed") == 1 and "no failure" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_on_the_gan_can_be_measured(claims, name):
+    measure, verdict = claims.CLAIMS[name]
+    holds, text = verdict([measure(0, TRIAL)])
+    assert holds in (True, False)
+    assert "nan" not in text
+
+
+def test_these_claims_are_among_the_lessons(claims):
+    assert list(claims.CLAIMS) == CLAIMS
+    assert set(CLAIMS) <= set(load(LESSON / "claims.py", "lesson_07_claims_all").CLAIMS)
