@@ -10,10 +10,12 @@ import numpy as np
 from tinyconv import device
 from tinyconv.tensor import Tensor
 
-# Of a training: what verdict() calls bad.
-LAST = 3  # epochs in a row: a single one may be chance, and the first ones always look bad
-ALWAYS_RIGHT = 0.99  # share of right answers of D; in trainings that work it falls, from .96 to .7 in our trials
-COLLAPSED = 0.1  # of the data's spread: working generators reach nearly all of it, collapsed ones draw one picture
+# What verdict() calls bad. The lesson's GAN on 5,000 digits: in a training that works D's share of right answers, with
+# its dropout, peaks at .96 and falls to .7, while the samples' spread grows to .17 (data: .19); with the paper's SGD
+# the share stays around .985, the spread falls to .01 and comes back to .1 at most, and the images are specks.
+LAST = 3  # epochs in a row: one may be chance, and at the first D wins in all trainings
+NEARLY_ALWAYS = 0.97  # mean share of right answers of D in these
+COLLAPSED = 0.1  # of the data's spread: less than that are small changes of one picture
 ONE_GREY = 1 / 255  # a spread below one grey level is no spread, whatever the data's is
 _BLOCK = 4096  # images at a time, which bounds the memory
 
@@ -143,8 +145,8 @@ def verdict(rows: Iterable[Mapping[str, Any]], data_spread: float | None = None)
     """Return what went wrong in a training, in words that begin with it and a colon; None if all is well.
 
     It needs ``LAST`` epochs with a ``discriminator_accuracy`` (share of right answers of D, real and generated images
-    counted the same) and looks at the last of them. If D was always right (99 % and more), G gets no useful gradient.
-    Then ``sample_spread`` tells whether G draws one picture only (less than a tenth of the data's spread).
+    counted the same) and looks at the last of them. If D was nearly always right (97 % of its answers), G learns little
+    that helps. Then ``sample_spread`` tells whether G draws one picture only: less than a tenth of the data's spread.
 
     Parameters
     ----------
@@ -169,16 +171,17 @@ def verdict(rows: Iterable[Mapping[str, Any]], data_spread: float | None = None)
         raise ValueError(f"verdict: data_spread must be a positive number, got {data_spread!r}")
     known = [row for row in rows if row.get("discriminator_accuracy") is not None]
     last = [float(row["discriminator_accuracy"]) for row in known[-LAST:]]
-    if len(last) < LAST or not min(last) >= ALWAYS_RIGHT:
+    share = float(np.mean(last)) if len(last) == LAST else 0.0
+    if not share >= NEARLY_ALWAYS:  # NaN is no reason either
         return None
-    right = f"in the last {LAST} epochs the discriminator was right in {100 * min(last):.1f} % of its answers or more"
+    right = f"in the last {LAST} epochs the discriminator was right in {100 * share:.1f} % of its answers"
     found = next((row["sample_spread"] for row in reversed(known) if row.get("sample_spread") is not None), None)
     least = ONE_GREY if data_spread is None else COLLAPSED * data_spread
     if found is not None and found < least:
         wanted = "" if data_spread is None else f", that of the data {data_spread:.3f}"
         return (
             f"the generator has collapsed: {right}, and the samples' spread is {found:.3f}{wanted}; "
-            "it seldom recovers, so start again with a lower learning rate for the discriminator, or another seed"
+            "start again with a lower learning rate for the discriminator, or with another seed"
         )
     return (
         f"the discriminator is too far ahead: {right}, which leaves the generator little to learn from; lower its "
