@@ -45,7 +45,7 @@ RECIPES = {
     ("gan", "paper"): PAPER,
     ("gan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=180),
     ("dcgan", "paper"): Recipe(2e-4, 2e-4, 0.5, batch_size=128, epochs=25),  # Radford et al. 2015, sec. 4
-    ("dcgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=15, hold=0.5),
+    ("dcgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.5),
     ("lapgan", "paper"): Recipe(0.02, 0.02, None, batch_size=128, epochs=100),  # Denton et al. 2015, released code
     ("lapgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.4),
 }
