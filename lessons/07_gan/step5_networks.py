@@ -110,15 +110,14 @@ WAYS["the kernel"] = cpu.maxout.maxout_forward, cpu.maxout.maxout_backward
 
 # %%
 def networks(
-    z: int = 100, hidden: int = 1200, units: int = 240, pieces: int = 5, limits: Any = (0.05, 0.005), **where: Any
+    z: int = 100, hidden: int = 1200, units: int = 240, pieces: int = 5, limits: Any = (0.05, 0.005)
 ) -> tuple[nn.Sequential, nn.Sequential]:
     """Return G and D; weights are uniform within +-limits, biases 0."""
-    to_pixels = [nn.Linear(hidden, 784, **where), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))]
-    before = [nn.Linear(z, hidden, **where), nn.ReLU(), nn.Linear(hidden, hidden, **where), nn.ReLU()]
-    G = nn.Sequential(*before, *to_pixels)
-    first = [nn.Flatten(), nn.Dropout(0.2), nn.Linear(784, units * pieces, **where), nn.Maxout(pieces), nn.Dropout(0.5)]
-    second = [nn.Linear(units, units * pieces, **where), nn.Maxout(pieces), nn.Dropout(0.5)]
-    D = nn.Sequential(*first, *second, nn.Linear(units, 1, **where), nn.Flatten(0))
+    before = [nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
+    G = nn.Sequential(*before, nn.Linear(hidden, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28)))
+    first = [nn.Flatten(), nn.Dropout(0.2), nn.Linear(784, units * pieces), nn.Maxout(pieces), nn.Dropout(0.5)]
+    second = [nn.Linear(units, units * pieces), nn.Maxout(pieces), nn.Dropout(0.5)]
+    D = nn.Sequential(*first, *second, nn.Linear(units, 1), nn.Flatten(0))
     for net, limit in ((G, limits[0]), (D, limits[1])):
         for p in net.parameters():
             nn.init.uniform_(p, -limit, limit) if p.ndim > 1 else nn.init.zeros_(p)
@@ -137,8 +136,8 @@ def print_table() -> None:
 
 if __name__ == "__main__":
     check_gradients()
-    times = time_it(WAYS, 5 if lesson.smoke else 100, lesson.rng)
-    print("maxout, 240 units of 5 pieces: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in times.items()))
+    times = time_it(WAYS, 5 if lesson.smoke else 100, lesson.rng).items()
+    print("maxout, 240 units of 5 pieces: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in times))
     alt = "two lines make an angle, five tangents nearly a parabola; of two inputs, planes that meet in straight edges"
     lesson.save(draw(lesson.rng), "maxout", alt=alt)
     tinyconv.manual_seed(lesson.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,19 +236,22 @@ def test_the_papers_rates_are_the_papers(steps, figures, monkeypatch):
 
 @pytest.fixture
 def untrained(claims, steps, monkeypatch):
-    """Trainings that only set a bias: after how many epochs, by which recipe, from which weights."""
-    seen, step = [], claims._step("step6_train")
+    """Trainings that set a bias, by epoch, and nothing else: from which weights, and by which recipe."""
+    seen, rows = [], [{"epoch": k, "discriminator_accuracy": 1.0} for k in range(3)]
 
-    class History:
-        rows = [{"discriminator_accuracy": 1.0}] * 3
-
-    def learn(model, name, n, **how):
+    def learn(model, name, n, *, callbacks, **how):
         seen.append((name, n, how, model.generator.fc1.weight.detach().numpy().copy()))
+        for epoch, bias in ((1, -1.0), (44, 0.0), (45, -1.0), (46, 0.0)):
+            model.generator.fc3.bias.data[...] = bias
+            for look in callbacks:
+                look(SimpleNamespace(epoch=epoch, history=rows))
         model.generator.fc3.bias.data[...] = -2.0
-        return History()
+        return rows
 
-    monkeypatch.setattr(step, "learn", learn)
-    return seen
+    monkeypatch.setattr(claims._step("step6_train"), "learn", learn)
+    claims._by_recipe.cache_clear()
+    yield seen
+    claims._by_recipe.cache_clear()
 
 
 TRIAL = (200, 60)
@@ -275,15 +279,15 @@ def test_parzen_trains_by_the_recipe_and_judges_start_and_end(claims, untrained)
     assert run["data spread"] == pytest.approx(0.187, abs=0.02)
 
 
-def test_a_whole_measurement_has_the_recipes_epochs_and_all_digits(claims, untrained, monkeypatch):
-    monkeypatch.setattr(claims, "_judge", lambda model, seed, size: {"nat": 0.0, "spread": 0.1})
-    claims._train(1, claims.SIZE, None)
-    claims.measure_sgd(1, claims.SIZE)
-    assert [(n, how["epochs"], how["recipe"]) for _, n, how, _ in untrained] == [
-        (4500, None, None), (4500, 45, PAPER), (4500, 45, None),
-    ]  # fmt: skip
-    for *_, weight in untrained[1:]:
-        np.testing.assert_array_equal(weight, untrained[0][3])
+def test_both_claims_share_the_recipes_training(claims, untrained, monkeypatch):
+    """The paper's SGD has 45 epochs, the recipe all of its own; after 45 it is looked at."""
+    bias = lambda model: float(model.generator.fc3.bias.data[0])  # noqa: E731
+    monkeypatch.setattr(claims, "_judge", lambda model, seed, size: {"nat": bias(model), "spread": 0.1})
+    sgd, parzen = claims.measure_sgd(1, claims.SIZE), claims._by_recipe(1, claims.SIZE)
+    assert [(n, how["epochs"], how["recipe"]) for _, n, how, _ in untrained] == [(4500, 45, PAPER), (4500, None, None)]
+    np.testing.assert_array_equal(untrained[0][3], untrained[1][3], err_msg="the same weights")
+    assert (sgd["paper"]["nat"], sgd["recipe"]["nat"], parzen["end"]["nat"]) == (-2, -1, -2)
+    assert sgd["paper"]["verdict"] == "the discriminator is too far ahead"
     assert claims._few(claims.SIZE) is None and claims._few(TRIAL) == 60
 
 
