@@ -157,7 +157,7 @@ def test_training_curves_leave_out_what_is_not_there():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_png_holds_every_pixel(channels, rng, tmp_path):
-    images = rng.integers(0, 256, (7, channels, 5, 6)) / 255
+    images = rng.uniform(0, 1, (7, channels, 5, 6))
     path = figures.save_png(images, tmp_path / "new" / "a.png", columns=4)
     with Image.open(path) as opened:
         assert opened.mode == ("L" if channels == 1 else "RGB")
