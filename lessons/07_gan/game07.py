@@ -74,4 +74,3 @@ def draw(axis: Any, p: np.ndarray, q: np.ndarray, D: np.ndarray, title: str) -> 
         axis.hist(q, 50, range=(GRID[0], GRID[-1]), density=True, color="C2", alpha=0.6, label="samples of G")
     axis.plot(GRID, D, "C0", label="D, learnt")
     axis.set(title=title, xlabel="x", ylim=(0, 1.05))
-    axis.legend(fontsize=7, loc="upper right")

@@ -125,8 +125,8 @@ if __name__ == "__main__":
     fig, axes = plt.subplots(1, 3, figsize=(14, 3.7), layout="constrained")
     draw(axes[0], gauss(GRID, 0, 1), gauss(GRID, 1, 1), line, "logistic regression")
     draw(axes[1], *two, "a network of 64 and 64 units")
-    p, q, D = two
-    off = np.abs(D - p / (p + q))[p + q >= 0.05].max()
+    axes[0].legend(fontsize=8)
+    off = np.abs(two[2] - two[0] / (two[0] + two[1]))[two[0] + two[1] >= 0.05].max()
     print(f"two hills against a broad one: |D - D*| at most {off:.3f} where p + q is 0.05 or more")
     print("slopes of the generator's losses at logits of -10, 0, 10")
     for saturating, name in ((True, "log(1 - D)"), (False, "-log D")):
@@ -145,5 +145,6 @@ if __name__ == "__main__":
         draw(axis, hills(GRID), samples, D, f"after {t:,} steps")
         left = np.mean(samples < -0.25)
         print(f"after {t:5,} steps {left:3.0%} of G's samples on the left hill; D {D.min():.2f} to {D.max():.2f}")
+    axes[0].legend(fontsize=8, loc="upper right")
     lesson.save(fig, "hills", alt="one heap of samples becomes two, on the two hills of the data, while D becomes flat")
     lesson.next(why="the same with images")
