@@ -94,7 +94,7 @@ def test_the_width_is_the_validation_images_choice(rng: np.random.Generator) -> 
         assert sigma == width and means.argmax() == sigmas.index(width)
         wanted = [log_likelihood(width * directions, centre, s).mean() for s in sigmas]
         np.testing.assert_allclose(means, wanted, rtol=1e-12)
-        assert parzen(centre, width * directions, other * directions, sigmas).sigma == width
+        assert parzen(centre, width * directions, other * directions, sigmas=sigmas).sigma == width
     assert choose_sigma(centre, centre, [0.2, 0.1, 0.1])[0] == 0.1
 
 

@@ -101,7 +101,7 @@ def choose_sigma(validation: Any, centres: Any, sigmas: Any = SIGMAS, batch: int
     return float(widths[means.argmax()]), means
 
 
-def parzen(samples: Any, validation: Any, test: Any, sigmas: Any = SIGMAS, batch: int = 500) -> Parzen:
+def parzen(samples: Any, validation: Any, test: Any, *, sigmas: Any = SIGMAS, batch: int = 500) -> Parzen:
     """Estimate how likely test images are under a generator, from its samples (Goodfellow et al. 2014, sec. 5).
 
     The density is that of :func:`log_likelihood` around the samples. Its width is chosen on the validation images, not
@@ -134,7 +134,7 @@ def parzen(samples: Any, validation: Any, test: Any, sigmas: Any = SIGMAS, batch
 
 
 def references(
-    train: Any, validation: Any, test: Any, n: int = 10000, seed: int = 0, sigmas: Any = SIGMAS, batch: int = 500
+    train: Any, validation: Any, test: Any, n: int = 10000, seed: int = 0, *, sigmas: Any = SIGMAS, batch: int = 500
 ) -> dict[str, Parzen]:
     """Judge by :func:`parzen` what a generator must be compared with: it should beat the last two.
 
@@ -167,7 +167,7 @@ def references(
         "mean image": train.mean(axis=0, dtype=np.float64)[None],
     }
     held_out = _rows(op, "validation", validation), _rows(op, "test", test)
-    return {name: parzen(found, *held_out, sigmas, batch) for name, found in centres.items()}
+    return {name: parzen(found, *held_out, sigmas=sigmas, batch=batch) for name, found in centres.items()}
 
 
 def _gaussian(train: np.ndarray, n: int, seed: int, batch: int) -> np.ndarray:
