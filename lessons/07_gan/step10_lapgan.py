@@ -89,10 +89,10 @@ def learn(model: Any, epochs: int, coarse: int = COARSE, n: int = 5000, seed: in
 def rival(count: int) -> Any:
     """Return a GAN of one size, of as many parameters as can be; step 5's networks, narrower."""
     off = {}
-    for units in range(8, 257, 4):
-        model = models.gan(scale="lesson", width=units / 256, device="meta")
-        off[abs(sum(p.numel() for p in model.parameters()) - count)] = units
-    return models.gan(scale="lesson", width=off[min(off)] / 256)
+    for width in np.arange(8, 512, 4) / 512:
+        model = models.gan(scale="lesson", width=width, device="meta")
+        off[abs(sum(p.numel() for p in model.parameters()) - count)] = float(width)
+    return models.gan(scale="lesson", width=off[min(off)])
 
 
 def stages(model: Any, z: np.ndarray) -> list[np.ndarray]:
