@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.cli import models
+from tinyconv.cli import explain_adversarial, models
 from tinyconv.cli.names import UsageError, choose
 
 HELP = """show what a trained network looks at in your picture
@@ -20,18 +20,21 @@ examples:
   tinyconv explain occlusion --image boot.png --weights runs/first/checkpoint.npz
   tinyconv explain saliency --image cat.jpg --model vgg --weights vgg16.pth --class 281
   tinyconv explain filters --model alexnet --weights alexnet-trunk
+  tinyconv explain adversarial --image boot.png                 the least eps of a list that changes the answer
+  tinyconv explain adversarial --image boot.png --weights checkpoint.npz --method minimal --class bag
 
 deconvnet projects activations back to pixels; occlusion slides a grey square over the picture; saliency draws a score's
-gradient by three rules for ReLUs; filters draws a convolution's weights. Without --weights the network is the one that
-its lesson trained (--model zfnet: lesson 02_zfnet). The picture may have any size; it is prepared as the test images
-were. The figure is written to --out."""
-ACTIONS = ("deconvnet", "occlusion", "filters", "saliency")
+gradient by three rules for ReLUs; filters draws a convolution's weights; adversarial looks for a change that hardly
+shows and changes the answer (--method fgsm: every pixel by eps; minimal: the least change). Without --weights the
+network is the one that its lesson trained (--model zfnet: lesson 02_zfnet). The picture may have any size; it is
+prepared as the test images were. The figure is written to --out."""
+ACTIONS = ("deconvnet", "occlusion", "filters", "saliency", "adversarial")
 _SHOWN = 9  # strongest maps, without --map
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("action", metavar="WHAT", help="deconvnet, occlusion, filters or saliency")
+    parser.add_argument("action", metavar="WHAT", help="deconvnet, occlusion, filters, saliency or adversarial")
     models.add_arguments(parser)
     parser.add_argument("--image", metavar="FILE", help="a picture (PNG, JPEG, ...); filters needs none")
     parser.add_argument("--layer", metavar="NAME", help="such as pool5 (the last with maps; filters: the first)")
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="PIXELS", help="occlusion: side of the square (a quarter)")
     parser.add_argument("--stride", type=int, metavar="PIXELS", help="occlusion: between squares (a third of it)")
     parser.add_argument("--value", type=float, default=0.0, metavar="X", help="occlusion: what covers (0: mean grey)")
+    explain_adversarial.add_arguments(parser)
     parser.add_argument("--out", metavar="FILE", help="the figure, a PNG (./tinyconv-output/explain/...)")
 
 
@@ -50,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
 
     action = choose("explanation", options.action, ACTIONS)
     path = _target_file(options, action)
+    if action == "adversarial":
+        explain_adversarial.check(options)
     if action == "filters":
         opened, image = models.open_model(options), None
     else:
@@ -58,13 +64,16 @@ def run(options: argparse.Namespace) -> int:
         if not Path(options.image).is_file():
             raise FileNotFoundError(f"--image: there is no file {options.image}")
         opened = models.open_model(options)
+        if action == "adversarial":
+            _needs_classes(options, opened)
+            opened = explain_adversarial.on_pixels(opened)
         try:
             image = opened.prepare(data.read_image(options.image, opened.mode))[None]
         except models.ShapeError as problem:
             raise ValueError(f"{options.image}: {problem}") from None
-    draw = {"deconvnet": _deconvnet, "occlusion": _occlusion, "filters": _filters, "saliency": _saliency}[action]
+    draw = dict(zip(ACTIONS, (_deconvnet, _occlusion, _filters, _saliency, _adversarial), strict=True))
     try:
-        figure = draw(options, opened, image)
+        figure = draw[action](options, opened, image)
     except IndexError as problem:  # no such map, no such class
         raise UsageError(str(problem)) from None
     _write(path, figure)
@@ -126,6 +135,10 @@ def _saliency(options: argparse.Namespace, opened: models.Opened, image: Any) ->
     title = _name(opened, target) if options.layer is None else f"{options.layer}, {strongest}"
     print(f"explained: {title}")
     return figures.rules_in_a_row(image, maps, [title])
+
+
+def _adversarial(options: argparse.Namespace, opened: models.Opened, image: Any) -> Any:
+    return explain_adversarial.draw(options, opened, image, _target(options, opened))
 
 
 def _needs_classes(options: argparse.Namespace, opened: models.Opened) -> None:
