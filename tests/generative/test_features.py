@@ -136,6 +136,7 @@ def corners(rng: np.random.Generator, n: int, noise: float) -> tuple[np.ndarray,
 def test_separable_classes_are_told_apart(rng: np.random.Generator) -> None:
     train, validation, test = (corners(rng, n, 0.05) for n in (40, 20, 30))
     assert svm_error(*train, *validation, *test).error == 0
+    assert svm_error(*train, *validation, *test, costs=[0.01, 1e-3, 0.1]) == (0, 1e-3)  # of equally good ones the least
     x, y = test
     wrong = y.copy()
     wrong[:6] = np.where(y[:6] == 2, 5, 2)

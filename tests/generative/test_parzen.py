@@ -148,6 +148,8 @@ def test_references(rng: np.random.Generator) -> None:
     for name, one in found.items():
         assert again[name].mean == pytest.approx(one.mean, rel=1e-10)
     assert references(train, validation, test, n=200, seed=1)["Gaussian"].mean != found["Gaussian"].mean
+    one = references(train, validation, test, n=1)["training images"].mean
+    assert sum(one == pytest.approx(parzen(image[None], validation, test).mean) for image in train) == 1
     everything = references(train, validation, test, n=1000)["training images"]
     assert everything.mean == pytest.approx(parzen(train, validation, test).mean, rel=1e-12)
 
