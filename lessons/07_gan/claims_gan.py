@@ -13,7 +13,7 @@ import tinyconv
 from tinyconv import models
 from tinyconv.claims import Claims, Runs, import_step, numbers
 from tinyconv.generative.measures import spread, verdict
-from tinyconv.generative.parzen import references
+from tinyconv.generative.parzen import parzen, references
 from tinyconv.generative.training import PAPER, Recipe
 from tinyconv.models.gan import bias_to_mean
 
@@ -90,10 +90,12 @@ def _untrained(seed: int, size: tuple[int, int]) -> Any:
 def measure_parzen(seed: int, size: tuple[int, int] = SIZE) -> dict[str, Any]:
     """The lesson's GAN, 4,500 digits, the recipe: nat of 1,000 test digits, windows around 10,000 samples; references.
 
-    Widths from the paper's ten, chosen on 500 other digits. The seed gives weights, order, noise and samples.
+    Widths from the paper's ten (the mean image's from 201), chosen on 500 other digits. The seed gives weights, order,
+    noise and samples.
     """
     held = _step("step6_train").held_out(_few(size))
     found = references(_digits(size), *held, n=size[1], seed=seed)
+    found["mean image"] = parzen(_digits(size).mean(axis=0)[None], *held, sigmas=np.linspace(0.2, 0.4, 201))
     return {
         "start": _judge(_untrained(seed, size), seed, size),
         "end": _by_recipe(seed, size)["end"],

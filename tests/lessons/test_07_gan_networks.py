@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from _claims import check_claim
 from _exercises import LESSONS, load
 from _steps import run_step
 
@@ -14,7 +15,7 @@ import tinyconv
 from tinyconv import data, models, nn
 from tinyconv.checkpoint import Checkpoint
 from tinyconv.generative.parzen import Parzen, log_likelihood
-from tinyconv.generative.training import PAPER
+from tinyconv.generative.training import PAPER, RECIPES
 from tinyconv.models.gan import bias_to_mean
 from tinyconv.random import training_step
 from tinyconv_kernels import cpu
@@ -330,3 +331,41 @@ def test_a_claim_on_the_gan_can_be_measured(claims, name):
 def test_these_claims_are_among_the_lessons(claims):
     assert list(claims.CLAIMS) == CLAIMS
     assert set(CLAIMS) <= set(load(LESSON / "claims.py", "lesson_07_claims_all").CLAIMS)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_on_the_gan_was_measured_and_the_readme_says_what_came_out(claims, name):
+    check_claim(LESSON, claims, name)
+
+
+# ----------------------------------------------------------------------------------------------------------- the README
+
+
+def cells(first):
+    """Return the cells of a table's row after its first one."""
+    lines = (LESSON / "README.md").read_text("utf-8").splitlines()
+    line = next(line for line in lines if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")[1:]]
+
+
+def test_the_readmes_networks_are_the_librarys():
+    both = [models.gan(scale=scale, device="meta") for scale in ("paper", "lesson")]
+    for part in ("generator", "discriminator"):
+        counts = [sum(p.numel() for p in getattr(model, part).parameters()) for model in both]
+        assert cells(f"{part[0].upper()}'s parameters") == [f"{count:,}" for count in counts]
+    sizes = [[layer.weight.shape[0] for layer in m.modules() if isinstance(layer, nn.Linear)] for m in both]
+    pieces = [next(layer.pieces for layer in m.modules() if isinstance(layer, nn.Maxout)) for m in both]
+    for row, (g1, g2, out, d1, d2, one), count, z in zip(
+        zip(cells("G"), cells("D"), cells("z"), strict=True), sizes, pieces, both, strict=True
+    ):
+        assert row[0] == f"{g1:,} ReLU, {g2:,} ReLU, {out} sigmoid"
+        assert row[1] == f"{d1 // count} maxout, {d2 // count} maxout, of {count} pieces; {one} logit"
+        assert row[2].startswith(f"{z.latent_shape[0]} numbers")
+
+
+def test_the_readmes_recipe_is_the_librarys():
+    recipe = RECIPES["gan", "lesson"]
+    assert cells("rates of D, of G") == [
+        f"{PAPER.discriminator}, {PAPER.generator}", f"{recipe.discriminator:.4f}, {recipe.generator:.3f}",
+    ]  # fmt: skip
+    assert cells("epochs, batches of") == [f"{r.epochs}, {r.batch_size}" for r in (PAPER, recipe)]
