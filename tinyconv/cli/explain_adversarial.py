@@ -72,8 +72,9 @@ def draw(options: argparse.Namespace, opened: Opened, image: Any, target: int | 
         print(f"root mean square change {rms:.4f}; random signs of size {same:.4g} change the answer in ", end="")
         print(f"{int((noisy != says).sum())} of {_DRAWS} draws")
     if options.save is not None:
-        _save(options, opened, changed[0])
-    return attack_rows(image, changed, before, after, classes=opened.classes, note=f"{options.method}: {size}")
+        _save(options, opened, changed[0], says if done else None)
+    note = f"{options.method}, {size.removeprefix('with ')}"
+    return attack_rows(image, changed, before, after, classes=opened.classes, note=note)
 
 
 def _attack(
@@ -111,8 +112,8 @@ def _answers(opened: Opened, probabilities: np.ndarray, other: int) -> str:
     return ", ".join(f"{_name(opened, k)} {probabilities[k]:.1%}" for k in shown)
 
 
-def _save(options: argparse.Namespace, opened: Opened, picture: np.ndarray) -> None:
-    """Write the picture, and say what the network answers to the file: 8 bits may undo what was changed."""
+def _save(options: argparse.Namespace, opened: Opened, picture: np.ndarray, lost: int | None) -> None:
+    """Write the picture, and say what the network answers to the file: 8 bits may bring the ``lost`` answer back."""
     from PIL import Image
 
     from tinyconv import data
@@ -124,7 +125,8 @@ def _save(options: argparse.Namespace, opened: Opened, picture: np.ndarray) -> N
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     atomic_write(path, lambda file: image.save(file, format="PNG"))
     again = _probabilities(opened, opened.prepare(data.read_image(path, opened.mode))[None].clip(0, 1))[0]
-    print(f"picture: {path}; read back from its 8 bits: {_answers(opened, again, int(again.argmax()))}")
+    undone = "; rounding has undone the change" if again.argmax() == lost else ""
+    print(f"picture: {path}; read back from its 8 bits: {_answers(opened, again, int(again.argmax()))}{undone}")
 
 
 def _name(opened: Opened, k: int) -> str:
