@@ -24,7 +24,7 @@ from tinyconv.vision import pyramid
 
 lesson = tinyconv.lesson_step(__name__)
 RATES = (2e-3, 1e-3)  # of D and G: D's dropout of one half makes it slow
-COARSE = 60  # epochs of the smallest image's networks alone, before all levels learn
+COARSE, BATCH = 40, 20  # epochs of the smallest image alone; then images in a step of all levels
 
 # %% [markdown]
 # ## What a smaller image has lost
@@ -83,7 +83,7 @@ def learn(model: Any, epochs: int, coarse: int = COARSE, n: int = 5000, seed: in
     """Train a LAPGAN on the first n digits: its smallest networks for ``coarse`` epochs alone, then all together."""
     how: dict[str, Any] = {"rates": RATES, "seed": seed, "progress": False}
     train_gan(model.coarse, digits("train", n, model.coarse.image_shape[1]), epochs=coarse, **how)
-    return train_gan(model, digits("train", n), epochs=epochs, **how)
+    return train_gan(model, digits("train", n), epochs=epochs, batch_size=BATCH, **how)
 
 
 def rival(count: int) -> Any:

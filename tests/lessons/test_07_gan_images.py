@@ -207,7 +207,7 @@ def test_the_smallest_networks_learn_alone_first(steps, monkeypatch):
     np.testing.assert_allclose(small.images, pyramid.down(pyramid.down(large.images)), atol=1e-6)
     assert len(small) == len(large) == 50
     assert early == {"rates": (2e-3, 1e-3), "seed": 2, "progress": False, "epochs": 9}
-    assert late == {**early, "epochs": 3}
+    assert late == {**early, "epochs": 3, "batch_size": 20}
 
 
 def test_stages_are_the_samples_of_every_size(steps):
@@ -285,10 +285,10 @@ def test_features_compares_one_network_before_and_after(claims, steps, untrained
 
 def test_lapgan_and_gan_have_their_own_epochs(claims, untrained):
     run = claims.measure_lapgan(4)
-    assert [(n, how.get("rates"), how["epochs"]) for _, n, how, _ in untrained] == [
-        (5000, (2e-3, 1e-3), 60),
-        (5000, (2e-3, 1e-3), 8),
-        (5000, None, 180),
+    assert [(n, how.get("rates"), how["epochs"], how.get("batch_size")) for _, n, how, _ in untrained] == [
+        (5000, (2e-3, 1e-3), 40, None),
+        (5000, (2e-3, 1e-3), 8, 20),
+        (5000, None, 180, None),
     ]
     assert run["parameters"] == {"LAPGAN": 150918, "GAN": 149945}
     images = data.mnist().images[:5000].astype(np.float32) / 255
