@@ -287,8 +287,8 @@ def test_lapgan_and_gan_have_their_own_epochs(claims, untrained):
     run = claims.measure_lapgan(4)
     assert [(n, how.get("rates"), how["epochs"], how.get("batch_size")) for _, n, how, _ in untrained] == [
         (5000, (2e-3, 1e-3), 40, None),
-        (5000, (2e-3, 1e-3), 8, 20),
-        (5000, None, 180, None),
+        (5000, (2e-3, 1e-3), 4, 20),
+        (5000, None, 90, None),
     ]
     assert run["parameters"] == {"LAPGAN": 150918, "GAN": 149945}
     images = data.mnist().images[:5000].astype(np.float32) / 255
