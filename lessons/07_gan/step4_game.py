@@ -1,7 +1,7 @@
 # %% [markdown]
 # # GAN 4: the game
 #
-# minutes 30 | needs step3_adversarial_training.py | next step5_gan.py
+# minutes 30 | needs step3_adversarial_training.py | next step5_networks.py
 #
 # An attack asks a network's gradient how to fool it. Goodfellow and others (2014) let a second network ask: a generator
 # G makes samples out of noise z, a discriminator D says how likely a sample is a real one, each learns from the other,
