@@ -62,6 +62,20 @@ def test_figure_1_is_the_papers_and_the_librarys(steps):
     assert sizes == [(1024, 4, 4), (512, 8, 8), (256, 16, 16), (128, 32, 32), (3, 64, 64)]
 
 
+def test_the_readmes_table_is_the_librarys(steps):
+    text, model = (LESSON / "README.md").read_text("utf-8"), models.dcgan(device="meta")
+    for network, x in ((model.generator, (1, 100)), (model.discriminator, (1, 3, 64, 64))):
+        norms, x = 0, tinyconv.zeros(*x, device="meta")
+        for name, layer in network.named_children():
+            x, count = layer(x), sum(p.numel() for p in layer.parameters())
+            if isinstance(layer, nn.BatchNorm2d):
+                norms += count
+            elif count:
+                assert f"| {name} | {' x '.join(map(str, x.shape[1:]))} | {count:,} |" in text
+        assert f"| batch normalisation | | {norms:,} |" in text
+    assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in text
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_the_networks_by_hand_are_the_librarys(steps, training):
     """At the lesson's sizes, with the same weights: the same images, the same logits."""
