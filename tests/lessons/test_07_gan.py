@@ -1,0 +1,291 @@
+"""Lesson 07, steps 1 to 4: what they write by hand is what the library computes, and their numbers are the papers'."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import numpy as np
+import pytest
+from _exercises import LESSONS, load
+from _steps import check_step, run_step
+
+import tinyconv
+from tinyconv import data, nn
+from tinyconv.explain.adversarial import distortion, scores
+from tinyconv.explain.minimal import linear_distance
+from tinyconv.lesson import steps_of
+
+LESSON = LESSONS / "07_gan"
+STEPS = steps_of(LESSON)[:4]
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return load(LESSON / "claims_adversarial.py", "lesson_07_claims_of_steps")
+
+
+@pytest.fixture(scope="module")
+def digits07(claims):
+    return claims._step("digits07")
+
+
+@pytest.fixture(scope="module")
+def game07(claims):
+    return claims._step("game07")
+
+
+@pytest.fixture(scope="module")
+def step4(claims):
+    return claims._step("step4_game")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A step that was run, by its number, and what it printed; each is run once, as with --smoke."""
+    folder, found = tmp_path_factory.mktemp("lesson07"), {}
+
+    def of(number: int):
+        if number not in found:
+            (script,) = LESSON.glob(f"step{number}_*.py")
+            text = io.StringIO()
+            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
+                patch.chdir(folder)
+                patch.setenv("TINYCONV_SMOKE", "1")
+                patch.setenv("MPLBACKEND", "Agg")
+                patch.syspath_prepend(str(LESSON))
+                found[number] = load(script, f"lesson_07_{script.stem}_run"), text
+        return found[number][0], found[number][1].getvalue()
+
+    return of
+
+
+# ----------------------------------------------------------------------------------------------------------- the steps
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stem)
+def test_a_step_says_what_it_needs_and_names_the_next(step):
+    check_step(step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", STEPS, ids=lambda script: script.stem)
+def test_a_step_runs(script, tmp_path):
+    assert "next: " in run_step(script, tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------- digits and networks
+
+
+@pytest.mark.parametrize("side", [28, 14, 7])
+def test_smaller_digits_are_means_of_blocks(digits07, side):
+    small, block = digits07.digits("test", 3, side), 28 // side
+    raw = data.mnist("test").images[1, 0].astype(float) / 255
+    assert small.images.shape == (3, 1, side, side) and small.images.dtype == np.float32
+    for i, j in ((side // 2, side // 2), (side // 2, side // 3)):
+        cell = raw[i * block : (i + 1) * block, j * block : (j + 1) * block]
+        assert small.images[1, 0, i, j] == pytest.approx(cell.mean(), abs=1e-6)
+    np.testing.assert_array_equal(small.labels, data.mnist("test").labels[:3])
+
+
+def test_networks_are_those_that_are_named(digits07):
+    widths = lambda model: [m.weight.shape for m in model.modules() if isinstance(m, nn.Linear)]  # noqa: E731
+    assert widths(digits07.network()) == [(10, 784)]
+    assert widths(digits07.network(side=7)) == [(10, 49)]
+    assert widths(digits07.network((200, 200))) == [(200, 784), (200, 200), (10, 200)]
+    same, again, other = (digits07.network(seed=seed)[1].weight.detach().numpy() for seed in (3, 3, 4))
+    np.testing.assert_array_equal(same, again)
+    assert (same != other).any()
+
+
+def test_szegedys_decays_are_a_fifth_of_the_papers(digits07, monkeypatch):
+    """Its loss has decay * |w|^2 / 10, of which the gradient is decay / 5 * w; SGD adds weight_decay * w."""
+    seen = {}
+    monkeypatch.setattr(digits07, "learn", lambda model, data, **how: seen.setdefault(name, (model, how)))
+    for name in digits07.SZEGEDY:
+        digits07.szegedy(name, None, epochs=7, seed=2)
+    decays = {name: how["weight_decay"] for name, (_, how) in seen.items()}
+    assert decays == {"FC10(1e-4)": 1e-4 / 5, "FC10(1e-2)": 1e-2 / 5, "FC10(1)": 1 / 5, "FC100-100-10": 0}
+    assert all((how["epochs"], how["seed"]) == (7, 2) for _, how in seen.values())
+    sigmoids = [isinstance(m, nn.Sigmoid) for m in seen["FC100-100-10"][0].modules()]
+    assert sum(sigmoids) == 2
+
+
+def test_learn_trains_as_it_says(digits07, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tinyconv, "fit", lambda model, loader, **how: seen.append((loader, how)))
+    model = digits07.network()
+    assert digits07.learn(model, digits07.digits("train", 250), epochs=4, seed=5, weight_decay=0.5) is model
+    ((loader, how),) = seen
+    group = how["optimizer"].param_groups[0]
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.1, 0.9, 0.5)
+    assert (how["epochs"], how["seed"], how["update"], loader.batch_size) == (4, 5, None, 100)
+    assert not model.training
+
+
+def test_confidence_is_that_of_mistakes(digits07):
+    """Scores are the images: three right ones, and one wrong with softmax (log 3, 0, ...) on ten classes."""
+    images = 50 * np.eye(10, dtype=np.float32)[:4].reshape(4, 10, 1, 1)
+    images[3] = 0
+    images[3, 0] = np.log(3)
+    error, sure = digits07.judge(nn.Sequential(nn.Flatten()), images, np.arange(4))
+    assert (error, sure) == (0.25, pytest.approx(3 / 12))
+    assert np.isnan(digits07.judge(nn.Sequential(nn.Flatten()), images[:3], np.arange(3))[1])
+
+
+def test_noise_has_the_deviation_of_the_change(digits07):
+    rng = np.random.default_rng(0)
+    images = rng.random((5, 1, 28, 28))
+    changed = images + rng.random((5, 1, 1, 1)) * rng.standard_normal(images.shape)
+    noisy = digits07.noise_like(images, changed, 3)
+    np.testing.assert_allclose(distortion(images, noisy), distortion(images, changed))
+    np.testing.assert_array_equal(digits07.noise_like(images[:2], changed[:2], 3), noisy[:2])
+    assert (digits07.noise_like(images, changed, 4) != noisy).all()
+    np.testing.assert_array_equal(digits07.noise_like(images, images), images)
+
+
+# ------------------------------------------------------------------------------------------------------- steps 1 to 3
+
+
+@pytest.mark.slow
+def test_the_step_by_hand_is_the_librarys_but_for_rounding(ran):
+    _, text = ran(1)
+    shares = [float(share) for share in re.findall(r"([\d.]+)% of all pixels move apart", text)]
+    assert len(shares) == 2 and max(shares) < 0.2
+
+
+@pytest.mark.slow
+def test_the_nearest_border_is_the_librarys(ran):
+    step, text = ran(2)
+    rng = np.random.default_rng(1)
+    weight, bias, x = rng.standard_normal((6, 9)), rng.standard_normal(6), rng.random((30, 9))
+    r, own = step.nearest(x, weight, bias), (x @ weight.T + bias).argmax(axis=1)
+    np.testing.assert_allclose(np.linalg.norm(r, axis=1), linear_distance(weight, bias, x, own))
+    there = np.sort((x + r) @ weight.T + bias, axis=1)
+    np.testing.assert_allclose(there[:, -1], there[:, -2], atol=1e-9)
+    rows = [[float(v) for v in line.split()[-3:]] for line in text.splitlines() if line.startswith("  [")]
+    assert len(rows) == 7
+    for formula, free, inside in rows:
+        assert free == pytest.approx(formula, rel=0.01)
+        assert inside >= formula - 1e-4
+    assert sum(inside > formula + 0.004 for formula, _, inside in rows) == 1, "one point's way leaves the box"
+
+
+@pytest.mark.slow
+def test_the_right_sign_is_the_loss_at_the_attacked_images(ran):
+    step, _ = ran(3)
+    x, y = step.threes_and_sevens(step.test)
+    assert set(y) == {-1, 1} and (step.test.labels == 7).sum() == (y == 1).sum()
+    w, b = step.w, step.b
+    for label in (1, -1):
+        here, sign = x[y == label], y[y == label]
+        moved = step.attacked(w.numpy(), here, sign, 0.25)
+        tensors = [tinyconv.tensor(v) for v in (here, moved, sign)]
+        right, wrong = (step.margin(w, b, tensors[0], tensors[2], 0.25, form).numpy() for form in (False, True))
+        wanted = step.margin(w, b, tensors[1], tensors[2], 0.0).numpy()
+        np.testing.assert_allclose(right, wanted, rtol=1e-12)
+        off = 0 if label == 1 else -2 * 0.25 * np.abs(w.numpy()).sum()
+        np.testing.assert_allclose(wrong - right, off, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_j_by_hand_is_the_updates(ran):
+    by_hand, update = re.search(r"by hand ([\d.]+), by AdversarialUpdate ([\d.]+)", ran(3)[1]).groups()
+    assert float(by_hand) == pytest.approx(float(update), abs=2e-6)
+
+
+# -------------------------------------------------------------------------------------------------------------- step 4
+
+
+def test_the_discrete_example_is_the_specifications(step4):
+    D, value, jsd = step4.best(np.array([0.5, 0.5]), np.array([0.9, 0.1]))
+    np.testing.assert_allclose(D, [0.357143, 0.833333], atol=1e-6)
+    assert (value, jsd) == (pytest.approx(-1.182796, abs=1e-6), pytest.approx(0.101749, abs=1e-6))
+    assert value == pytest.approx(-np.log(4) + 2 * jsd, abs=1e-12)
+
+
+def test_the_discriminators_loss_is_minus_the_value_of_the_game(step4, game07):
+    """D's logit is x: V = mean log sigmoid(real) + mean log(1 - sigmoid(fake)); log 4 at 0."""
+    identity, real, fake = nn.Identity(), np.array([1.0, -2.0]), np.array([0.5])
+    sigmoid = lambda s: 1 / (1 + np.exp(-s))  # noqa: E731
+    wanted = np.log(sigmoid(real)).mean() + np.log(1 - sigmoid(fake)).mean()
+    assert step4.d_loss(identity, game07.column(real), game07.column(fake)).item() == pytest.approx(-wanted)
+    nothing = game07.column(np.zeros(3))
+    assert step4.d_loss(identity, nothing, nothing).item() == pytest.approx(np.log(4))
+
+
+@pytest.mark.parametrize(("saturating", "slope"), [(True, -4.54e-5), (False, -0.99995)])
+def test_slopes_where_the_discriminator_is_sure(step4, saturating, slope):
+    s = tinyconv.tensor(np.array([-10.0]), requires_grad=True)
+    assert tinyconv.grad(step4.g_loss(s, saturating), s).numpy()[0] == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_logistic_regression_learns_the_best_discriminator(step4):
+    """The logit of p / (p + q) is .5 - x; within .05 for 100,000 samples."""
+    slope, bias = step4.logistic(100_000, seed=7)
+    assert (slope, bias) == (pytest.approx(-1, abs=0.05), pytest.approx(0.5, abs=0.05))
+
+
+def test_densities_and_samples_belong_together(game07):
+    for density, sample in ((game07.hills, game07.from_hills), (game07.broad, game07.from_broad)):
+        x = np.linspace(-12, 12, 4801)
+        p = density(x)
+        assert p.sum() * 0.005 == pytest.approx(1, abs=1e-6)
+        drawn = sample(np.random.default_rng(0), 200_000)
+        for power in (1, 2, 3):
+            assert np.mean(drawn**power) == pytest.approx((p * x**power).sum() * 0.005, abs=0.05 * power)
+        assert np.mean(drawn < -1) == pytest.approx(p[x < -1].sum() * 0.005, abs=0.005)
+
+
+def test_only_the_optimizers_own_weights_move(step4, game07):
+    D, theta = game07.discriminator(0), tinyconv.tensor(np.float32([-2]), requires_grad=True)
+    before = [p.detach().numpy().copy() for p in D.parameters()]
+    optimizer = tinyconv.optim.SGD([theta], 0.5)
+    game07.descend(optimizer, step4.g_loss(D(game07.column(np.zeros(4)) + theta), saturating=False))
+    assert theta.item() != -2
+    for p, kept in zip(D.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.detach().numpy(), kept)
+
+
+def test_the_generator_moves_only_after_the_discriminators_start(step4, monkeypatch):
+    """So many steps of D in all, so many of theta; the samples are the same for both losses."""
+    counts = []
+    monkeypatch.setattr(step4, "descend", lambda optimizer, loss: counts.append(type(optimizer).__name__))
+    path = step4.shift(True, seed=0, ahead=3, steps=2)
+    assert counts == ["Adam"] * 3 + ["Adam", "SGD"] * 2
+    np.testing.assert_array_equal(path, [-2, -2, -2])
+
+
+@pytest.mark.slow
+def test_the_generator_stalls_or_comes(step4):
+    """Both begin at the same place, and go towards the data."""
+    saturating, other = (step4.shift(kind, seed=1, ahead=200, steps=60) for kind in (True, False))
+    assert saturating[0] == other[0] == -2
+    assert 0 < saturating[-1] + 2 < 0.2 * (other[-1] + 2)
+
+
+def test_the_rate_falls_to_nothing(step4, game07, monkeypatch):
+    rates = []
+    monkeypatch.setattr(step4, "descend", lambda optimizer, loss: rates.append(optimizer.param_groups[0]["lr"]))
+    step4.learn_best(game07.discriminator(0), game07.from_hills, game07.from_broad, 8, 0)
+    np.testing.assert_allclose(rates, 0.005 * np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25]))
+
+
+def test_the_strip_shows_what_was_asked_for(step4, game07):
+    found = step4.play(0, (0, 2))
+    assert len(found) == 2
+    for D, samples in found:
+        assert D.shape == game07.GRID.shape and samples.shape == (4000,)
+        assert ((D > 0) & (D < 1)).all()
+    assert (found[0][1] != found[1][1]).any()
+
+
+def test_scores_of_the_plane_have_three_regions():
+    """Step 2's plane, by its weights: each of the three classes is somewhere in the unit square."""
+    weight, bias = np.array([[0, 0], [6, -1], [2, 5]]), np.array([0, -2, -3])
+    plane = nn.Sequential(nn.Linear(2, 3, dtype=np.float64))
+    plane[0].weight.data[...], plane[0].bias.data[...] = weight, bias
+    corners = np.array([[0.0, 0], [1, 0], [0, 1]])
+    assert list(scores(plane, corners).argmax(axis=1)) == [0, 1, 2]
