@@ -1,5 +1,5 @@
 # %% [markdown]
-# # GAN 1: fooled by a pattern that nobody sees
+# # GAN 1: fooled in one step
 #
 # minutes 25 | needs lesson 06 | next step2_ostrich.py
 #
@@ -106,7 +106,7 @@ for side in (7, 14, 28):
 #
 # The MLP is not linear, and does better than softmax regression, but not by much: ReLUs are linear nearly everywhere.
 # At eps = 0.25 it is wrong on 86 of 100 digits, and 98 % sure of that; on the digits as they are it is wrong on five,
-# and 83 % sure there.
+# and 83 % sure there. One sees a change of 0.25 on so few pixels (first figure), but one does not see another digit.
 
 # %%
 fig, axes = plt.subplots(2, 6, figsize=(11, 4.2), layout="constrained")
