@@ -89,8 +89,9 @@ def show(model: Any, n: int) -> None:
 # ## The paper's rates
 #
 # SGD, both rates 0.1, momentum from 0.5 on. With the initial weights of our small networks, which are as large as each
-# layer's width asks for, D learns much faster than G: it is right about nearly everything, and G's images become
-# specks. The paper's D begins within +-0.005, on a plateau: for some epochs nothing happens to either, then both move.
+# layer's width asks for, D learns much faster than G: it is right about nearly everything, and G's images become the
+# same specks, later a few coarse pictures. The paper's D begins within +-0.005, on a plateau: for ten epochs G stays
+# where it is; then it runs through the same specks, but comes out at digits, and D loses its lead.
 
 
 # %%
@@ -113,10 +114,10 @@ def by_the_paper(n: int, epochs: int, limit: float | None) -> Any:
             names.append(f"epoch {state.epoch}")
 
     history = learn(model, "gan", n, seed=lesson.seed, recipe=PAPER, epochs=epochs, callbacks=[look], progress=False)
-    weights, found = ("our weights", "specks") if limit is None else (f"D within {limit}", "the beginnings of digits")
+    weights, found = ("our weights", "two or three blots") if limit is None else (f"D within {limit}", "coarse digits")
     figure = strip(frames, names, title=f"the paper's rates, {weights}")
-    name = "rates" if limit is None else "rates-and-weights"
-    lesson.save(figure, name, alt=f"the same twelve points by epoch: from the mean digit to {found}")
+    name, alt = "rates" if limit is None else "rates-and-weights", "twelve points by epoch: the mean digit, then specks"
+    lesson.save(figure, name, alt=f"{alt}, the same for all, then {found}")
     return history
 
 
