@@ -18,6 +18,8 @@ from tinyconv.generative.training import train_gan
 
 FOLDER = Path(__file__).resolve().parent
 DRAWS = 5  # of 100 labelled digits
+KINDS = {"trained": "trained D", "random": "random D", "pixels": "pixels"}
+KINDS |= {"trained, level": "trained D, level", "random, level": "random D, level"}
 SAMPLES = 1000
 _step = cache(partial(import_step, FOLDER))
 
@@ -34,7 +36,8 @@ def measure_features(seed: int, size: tuple[int, int] = (4500, 33)) -> dict[str,
 
     Random D: the same weights at the start. Both have the batch statistics of 1,000 real digits. Machines learn 100
     labelled digits of the 4,500, five draws by the seed, or 1,000; costs 0.003, 0.01 or 0.03 by the 500 other training
-    digits; error on 1,000 test digits.
+    digits; error on 1,000 test digits. "Level", both layers' features with the same mean norm, was added when seed 0
+    had been measured without.
     """
     step, (n, epochs) = _step("step9_features"), size
     whole = n == 4500
@@ -46,6 +49,7 @@ def measure_features(seed: int, size: tuple[int, int] = (4500, 33)) -> dict[str,
         step.settle(model, sets["learn"][0][:1000])
     kinds = {"trained": trained, "random": random, "pixels": None}
     given = {kind: step.features(model, sets) for kind, model in kinds.items()}
+    given |= {f"{kind}, level": step.level(given[kind]) for kind in ("trained", "random")}
     found: dict[str, Any] = {"seconds": seconds}
     for name, count, draws in (("100", 100, DRAWS), ("1,000", 1000, 1)):
         errors = step.errors(given, sets, count if whole else n // 2, seed, draws if whole else 1)
@@ -60,7 +64,7 @@ def verdict_features(runs: Runs) -> tuple[bool, str]:
     for count in ("100", "1,000"):
         each = [
             f"{title} {numbers(runs, count, kind, form='.1%')} (mean {mean(runs, count, kind):.1%})"
-            for kind, title in (("trained", "trained D"), ("random", "random D"), ("pixels", "pixels"))
+            for kind, title in KINDS.items()
         ]
         parts.append(f"{count} labels: {', '.join(each)}")
     return means[0] < means[1] < means[2], f"{'; '.join(parts)}; {numbers(runs, 'seconds', form='.0f')} s"

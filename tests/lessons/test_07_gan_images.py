@@ -157,6 +157,20 @@ def test_d_has_the_statistics_of_the_real_images(steps):
         np.testing.assert_array_equal(p.detach().numpy(), before[name])
 
 
+def test_level_features_have_the_same_mean_norm_in_both_layers(steps):
+    rng = np.random.default_rng(7)
+    given = {name: rng.random((20, 5)) * [1, 1, 9, 9, 9] for name in ("learn", "test")}
+    found = steps[9].level(given, 2)
+    for cut in (slice(0, 2), slice(2, None)):
+        assert np.linalg.norm(found["learn"][:, cut], axis=1).mean() == pytest.approx(1)
+        np.testing.assert_allclose(found["test"][:, cut] / found["learn"][:1, cut],
+                                   given["test"][:, cut] / given["learn"][:1, cut])  # fmt: skip
+    model, sets = steps[9].build(4), steps[9].parts(10)
+    first = steps[9].features(model, sets)["learn"][:, : 16 * 16]
+    maps = discriminator_features(model, 2 * sets["learn"][0] - 1, ["lrelu1"])
+    np.testing.assert_array_equal(first, maps, err_msg="256 are the first layer's")
+
+
 def test_labels_are_drawn_by_the_seed_from_the_digits_to_learn(steps, monkeypatch):
     """A cost is chosen on the 500 digits that follow, the error is that of the test digits."""
     train, test, seen = data.mnist(), data.mnist("test"), []
@@ -291,10 +305,10 @@ def test_features_compares_one_network_before_and_after(claims, steps, untrained
     np.testing.assert_array_equal(weights, next(steps[9].build(3).generator.parameters()).detach().numpy())
     assert [part[1:] for part in given] == [(100, 3, 5), (1000, 3, 1)]
     kinds = given[0][0]
-    assert list(kinds) == ["trained", "random", "pixels"]
+    assert list(kinds) == ["trained", "random", "pixels", "trained, level", "random, level"]
     np.testing.assert_allclose(kinds["trained"]["test"], kinds["random"]["test"], err_msg="nothing was learnt here")
     assert kinds["pixels"]["learn"].shape == (4500, 784) and kinds["random"]["learn"].shape == (4500, 768)
-    assert run["100"] == run["1,000"] == {"trained": 0.25, "random": 0.25, "pixels": 0.25}
+    assert run["100"] == run["1,000"] == dict.fromkeys(kinds, 0.25)
 
 
 def test_lapgan_and_gan_have_their_own_epochs(claims, untrained):
@@ -330,7 +344,7 @@ def test_dcgan_learns_clothes_by_the_recipe_and_a_collapse_is_named(claims, untr
 
 def features_run(trained, random, pixels):
     """Return what the claim on features stores."""
-    errors = {"trained": trained, "random": random, "pixels": pixels}
+    errors = {"trained": trained, "random": random, "pixels": pixels, "trained, level": 0.9, "random, level": 0.0}
     return {"100": errors, "1,000": errors, "seconds": 1.0}
 
 
