@@ -85,6 +85,27 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_weights_from_before():
     assert_same(before, weights(model))
 
 
+def test_a_measure_may_not_take_a_name_of_the_row():
+    class Named(Recorded):
+        def __call__(self, *arguments):
+            return Updated(None, 1.0, {"train_loss": 2.0, "seconds": 3.0})
+
+    model, optimizer, loader = small()
+    with pytest.raises(ValueError, match="measures must not be named like the row's own, got seconds, train_loss"):
+        fit(model, loader, optimizer=optimizer, epochs=1, update=Named(), progress=False)
+
+
+def test_an_update_of_another_kind_is_another_run(tmp_path):
+    class Other(Recorded):
+        pass
+
+    model, optimizer, loader = small()
+    fit(model, loader, optimizer=optimizer, epochs=1, update=Recorded(), out=tmp_path, progress=False)
+    model, optimizer, loader = small()
+    with pytest.raises(CheckpointError, match=r"another run \(update: now \['Other'"):
+        fit(model, loader, optimizer=optimizer, epochs=2, update=Other(), out=tmp_path, resume=True, progress=False)
+
+
 def test_lines_are_printed_for_some_epochs_and_the_last(capsys):
     model, optimizer, loader = small()
     fit(model, loader, optimizer=optimizer, epochs=5, print_every=2)

@@ -246,7 +246,11 @@ class Run:
         """Return the epoch's row; None if the evaluation was interrupted."""
         state, meter = self.state, self.meter
         row: Row = {"epoch": state.epoch, "step": state.step, "lr": self._lr()}
-        row |= {"train_loss": meter.loss, "train_accuracy": meter.accuracy, **meter.measures}
+        row |= {"train_loss": meter.loss, "train_accuracy": meter.accuracy}
+        taken = sorted(meter.measures.keys() & (row.keys() | {"test_loss", "test_accuracy", "seconds"}))
+        if taken:
+            raise ValueError(f"fit: an update's measures must not be named like the row's own, got {', '.join(taken)}")
+        row |= meter.measures
         if self.test_loader is not None:
             self.progress.evaluating()
             found = evaluation.run(self.model, self.test_loader, self.loss, lambda: self.interrupts.requested)

@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 import tinyconv
+from tinyconv import data
+from tinyconv.cli import recipes, train_generative
 from tinyconv.cli.main import main
+from tinyconv.generative import watch
+from tinyconv.generative.measures import spread
+from tinyconv.generative.parzen import parzen
+from tinyconv.generative.watch import Watch
 from tinyconv.history import History
 
 
@@ -45,8 +51,37 @@ def test_a_whole_run_is_judged_by_parzen_windows(here: Path, capsys: pytest.Capt
     out = capsys.readouterr().out
     assert "rates 0.001 and 0.002" in out  # the discriminator's keeps its ratio
     assert "data:  digits, 1294 training images" in out  # a tenth chooses the windows' width
-    for text in ("samples: ", "to compare, training images: ", "to compare, Gaussian: ", "to compare, mean image: "):
+    for text in ("to compare, training images: ", "to compare, Gaussian: ", "to compare, mean image: "):
         assert text in out
+    # The width is never chosen on the test images: what is printed is what the held-out training images choose.
+    model = tinyconv.load("tinyconv-output/train/gan-digits/checkpoint.npz")
+    train, test = (np.stack([image for image, _ in data.digits(part)]) for part in ("train", "test"))
+    assert f"samples: {parzen(model.sample(10_000), train[1294:], test)}" in out
+
+
+def test_samples_are_compared_with_the_images_that_are_learnt(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Noted(Watch):
+        def __init__(self, *arguments, **how) -> None:
+            seen.append(how)
+            super().__init__(*arguments, **how)
+
+    monkeypatch.setattr(watch, "Watch", Noted)
+    assert main(["train", "gan", "--data", "digits", "--smoke"]) == 0
+    images = np.stack([image for image, _ in data.digits("train")][:200])
+    assert seen[0]["data_spread"] == pytest.approx(spread(images), rel=1e-6)
+
+
+def test_a_folder_is_learnt_in_mixed_order(here: Path) -> None:
+    for name, shade in (("black", 0), ("white", 255)):
+        (here / "two" / name).mkdir(parents=True)
+        for i in range(20):
+            Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(here / "two" / name / f"{i}.png")
+    source = recipes.open_data("two")
+    images, held_out = train_generative._parts(source, None)
+    first = [images[i][0].mean() for i in range(10)]
+    assert 0 < np.mean(first) < 1 and len(images) == len(source.train) and len(held_out) == 0
 
 
 def test_a_folder_of_ones_own(here: Path, capsys: pytest.CaptureFixture) -> None:
@@ -56,13 +91,11 @@ def test_a_folder_of_ones_own(here: Path, capsys: pytest.CaptureFixture) -> None
         Image.fromarray(pixels).save(here / "stones" / "grey" / f"{i}.png")
     assert main(["train", "dcgan", "--data", "stones", "--epochs", "1", "--workers", "0"]) == 0
     out = capsys.readouterr().out
-    assert "data:  stones, 15 training images, 32x32 pixels, channels: 3" in out and "to compare" not in out
+    assert "data:  stones, 16 training images, 32x32 pixels, channels: 3" in out and "to compare" not in out
     assert tinyconv.load("tinyconv-output/train/dcgan-stones/checkpoint.npz").sample(1).shape == (1, 3, 32, 32)
 
 
 def test_the_papers_networks_want_larger_images(here: Path, capsys: pytest.CaptureFixture) -> None:
-    from tinyconv.cli import recipes, train_generative
-
     source = recipes.open_data("digits")
     model = train_generative._build("lapgan", source, "paper")
     assert model.image_shape == (1, 32, 32)

@@ -189,6 +189,36 @@ def test_the_accuracies_of_a_pyramid_have_names_and_a_mean() -> None:
     assert measures["discriminator_accuracy"] == pytest.approx(np.mean(levels))
 
 
+def test_a_pyramids_losses_are_means_and_its_levels_have_noise_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, found, streams = build("lapgan"), {"d": [], "g": []}, []
+
+    class Noted(AlgorithmOne):
+        def _discriminate(self, *arguments):
+            found["d"].append(super()._discriminate(*arguments))
+            return found["d"][-1]
+
+        def _generate(self, *arguments):
+            found["g"].append(super()._generate(*arguments))
+            return found["g"][-1]
+
+    latent = GAN.latent
+    monkeypatch.setattr(GAN, "latent", lambda self, n, seed, stream, step: streams.append(stream) or latent(self, n, seed, stream, step))  # noqa: E501
+    updated = Noted()(model, adam(model), images(model), None, 0)
+    assert updated.loss == pytest.approx(np.mean([loss for loss, _ in found["d"]]))
+    assert updated.measures["generator_loss"] == pytest.approx(np.mean(found["g"]))
+    assert len(set(streams)) == len(streams) == 6
+
+
+def test_a_generators_loss_that_is_not_finite_takes_no_step_by_it() -> None:
+    """A discriminator whose own step explodes: its loss was finite, the generator's is not."""
+    model = GAN(Shift(), Logit(), 1, (1, 1, 1))
+    x = Tensor(np.random.default_rng(1).random((5, 1, 1, 1)))
+    with np.errstate(all="ignore"):
+        found = AlgorithmOne()(model, optim.SGD(model.parameters(), 1e308), x * 1e200, None, 0)
+    assert not math.isfinite(found.loss) and found.measures == {}
+    assert model.generator.m.item() == 1.5
+
+
 @pytest.mark.parametrize("broken", ["discriminator.fc3.bias", "generator.fc1.bias"])
 def test_a_loss_that_is_not_finite_changes_nothing(broken: str) -> None:
     model = build("gan")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,69 @@ def test_the_generator_begins_with_the_mean_image_and_only_the_gans() -> None:
     train_gan(model, dataset, recipe=FEW, rates=(1e-12, 1e-12), epochs=1, progress=False)
     bias_to_mean(other, dataset.images)
     np.testing.assert_allclose(model.sample(2), other.sample(2), atol=1e-5)
+
+
+def test_what_a_run_is_asked_for_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """k, loss, seed and the schedule's unit: each shows in what fit is given."""
+    from tinyconv.generative import training
+
+    given = {}
+    monkeypatch.setattr(training, "fit", lambda model, loader, **how: given.update(how, loader=loader))
+    train_gan(small(), pictures(), recipe=FEW, k=2, loss="saturating", seed=7, out="somewhere")
+    assert given["update"].settings == {"k": 2, "loss": "saturating"}
+    assert (given["seed"], given["loader"].seed, given["loader"].shuffle) == (7, 7, True)
+    assert (given["schedule_per"], given["epochs"], given["out"]) == ("step", 2, "somewhere")
+    assert given["loader"].drop_last and given["loader"].batch_size == 20
+
+
+def test_the_rate_falls_within_an_epoch() -> None:
+    rows = train_gan(small(), pictures(), recipe=FEW, epochs=2, progress=False).rows
+    assert [row["lr"] for row in rows] == pytest.approx([5e-3, 0.0], abs=1e-12)  # after three steps, after six
+
+
+def test_the_papers_recipe_resumes_with_the_same_bits(tmp_path) -> None:
+    class Leave:
+        def on_step(self, state) -> None:
+            state.stop = state.step == 4
+
+    short = replace(PAPER, discriminator=0.01, generator=0.01, batch_size=20)
+    whole, cut = small(), small()
+    train_gan(whole, pictures(), recipe=short, epochs=2, progress=False)
+    how = {"recipe": short, "epochs": 2, "out": tmp_path, "progress": False}
+    train_gan(cut, pictures(), callbacks=[Leave()], **how)
+    again = small()
+    train_gan(again, pictures(), resume=True, **how)
+    assert_same(weights(whole), weights(again))
+
+
+def test_a_generator_that_has_learnt_keeps_its_bias() -> None:
+    model = small()
+    train_gan(model, pictures(), recipe=FEW, progress=False)
+    before = weights(model)["generator.fc3.bias"]
+    train_gan(model, pictures(), recipe=FEW, rates=(1e-12, 1e-12), epochs=1, progress=False)
+    np.testing.assert_allclose(weights(model)["generator.fc3.bias"], before, atol=1e-6)
+
+
+def test_networks_of_float64_learn_from_images_of_float32() -> None:
+    for name in ("gan", "dcgan", "lapgan"):
+        history = train_gan(small(name, dtype=np.float64), pictures(), recipe=FEW, epochs=1, progress=False)
+        assert np.isfinite(history.last["generator_loss"])
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"rates": 0.1}, ValueError, "rates must be two positive numbers, .* got 0.1"),
+        ({"rates": (0.1, 0.2, 0.3)}, ValueError, "rates must be two positive numbers"),
+        ({"rates": (0.1, -1)}, ValueError, "rates must be two positive numbers"),
+        ({"epochs": 0}, ValueError, "train_gan: epochs must be an int of at least 1, got 0"),
+        ({"dataset": np.zeros((60, 1, 8, 8), np.float32)}, TypeError, r"pairs \(image, label\), got ndarray"),
+    ],
+)
+def test_bad_arguments(how, error, message: str) -> None:
+    dataset = how.pop("dataset", None)
+    with pytest.raises(error, match=message):
+        train_gan(small(), pictures() if dataset is None else dataset, recipe=FEW, **how)
 
 
 def test_what_is_refused() -> None:

@@ -110,6 +110,25 @@ def test_a_generator_begins_with_the_mean_image() -> None:
     np.testing.assert_allclose(made, np.clip(images.mean(0), 1e-3, 1 - 1e-3), atol=1e-6)
 
 
+def test_a_last_bias_is_set_where_it_makes_sense() -> None:
+    images = np.full((3, 1, 28, 28), 0.5, np.float32)
+    for other in (models.dcgan(scale="lesson", width=0.1), models.lapgan(scale="lesson", width=0.1)):
+        with pytest.raises(ValueError, match="bias_to_mean: the model must be a gan, .* got (dc|lap)gan"):
+            bias_to_mean(other, images)
+    for bad in (images * np.nan, images * 3, images[:, :, :5]):
+        with pytest.raises(ValueError, match=r"bias_to_mean: images must be \(N, 1, 28, 28\) in \[0, 1\]"):
+            bias_to_mean(small(), bad)
+
+
+def test_no_latent_points_and_bad_ones() -> None:
+    model = small()
+    assert model.sample(np.zeros((0, 64))).shape == (0, 1, 28, 28)
+    with pytest.raises(ValueError, match="latent must be finite, got NaN or infinity"):
+        model.sample(np.full((1, 64), np.nan))
+    with pytest.raises(ValueError, match="prior must have a positive, finite scale"):
+        GAN(nn.Identity(), nn.Identity(), 4, (1, 2, 2), prior=("uniform", math.nan))
+
+
 def test_saving_and_loading(tmp_path) -> None:
     for builder in (models.gan, models.dcgan, models.lapgan):
         model = builder(scale="lesson", width=0.1, in_channels=3, image_size=16)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import models
+from tinyconv import models, nn
 from tinyconv.tensor import Tensor
 from tinyconv.vision import pyramid
 
@@ -89,6 +89,35 @@ def test_the_first_m_of_n_latent_points_are_the_same() -> None:
     model = small()
     np.testing.assert_array_equal(model.latent(9)[:4], model.latent(4))
     assert model.latent(500).min() >= -1 and model.latent(500).max() <= 1
+
+
+def test_the_layers_and_initial_weights() -> None:
+    """Section 4.5: a sigmoid after the second layer, dropout after ReLUs, +-.05 and +-.005 for the coarse networks."""
+    tinyconv.manual_seed(0)
+    model = models.lapgan(scale="paper", width=0.02)
+    kinds = [type(layer).__name__ for layer in model.coarse.generator.children()]
+    assert kinds == ["Linear", "ReLU", "Linear", "Sigmoid", "Linear", "Unflatten"]
+    kinds = [type(layer).__name__ for layer in model.coarse.discriminator.children()]
+    assert kinds == ["Flatten", *["Linear", "ReLU", "Dropout"] * 2, "Linear", "Flatten"]
+    for detail in model.details:
+        kinds = [type(layer).__name__ for layer in detail.generator.children()]
+        assert kinds == ["Conv2d", "ReLU", "Conv2d", "ReLU", "Conv2d"]
+        kinds = [type(layer).__name__ for layer in detail.discriminator.children()]
+        assert kinds == ["Conv2d", "ReLU", "Conv2d", "ReLU", "Flatten", "Dropout", "Linear", "Flatten"]
+    dropped = [layer.p for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    assert dropped == [0.5] * 4
+    for network, limit in ((model.coarse.generator, 0.05), (model.coarse.discriminator, 0.005)):
+        for p in network.parameters():
+            values = np.abs(p.detach().numpy())
+            assert values.max() <= limit and (p.ndim == 1 or values.max() > 0.9 * limit)
+
+
+def test_a_level_alone_has_no_image_to_enlarge() -> None:
+    detail = small().details[0]
+    with pytest.raises(ValueError, match="Detail: condition, the enlarged image, is missing; LAPGAN.sample makes"):
+        detail.sample(2)
+    with pytest.raises(ValueError, match="Detail: condition"):
+        detail.judge(Tensor(np.zeros((1, 1, 28, 28))))
 
 
 def test_sizes_that_cannot_be_halved_twice() -> None:

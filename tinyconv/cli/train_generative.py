@@ -31,7 +31,7 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     model = _build(name, source, options.scale)
     model.to(options.device)
     recipe, view = recipe_of(model), _view(source, model.image_shape)
-    images, held_out = _parts(source.train, 200 if options.smoke else None)
+    images, held_out = _parts(source, 200 if options.smoke else None)
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)
     batch_size = options.batch_size or min(recipe.batch_size, len(images))
     rates = (recipe.discriminator, recipe.generator)
@@ -96,13 +96,18 @@ def _view(source: Any, shape: tuple[int, int, int]) -> Any:
     return None if source.train[0][0].shape == shape else data.Resize((side, side))
 
 
-def _parts(train: Any, few: int | None) -> tuple[Any, Any]:
-    """Return the images to learn from, and those on which the Parzen windows' width is chosen."""
+def _parts(source: Any, few: int | None) -> tuple[Any, Any]:
+    """Return the images to learn from, and those on which the Parzen windows' width is chosen (of others none)."""
     from tinyconv import data
+    from tinyconv.data.dataset import shuffled
+    from tinyconv.random import generator
 
-    held_out = min(_HELD_OUT, len(train) // 10)
+    train = source.train
+    held_out = min(_HELD_OUT, len(train) // 10) if source.name in _PARZEN else 0
+    # A folder is sorted by class; the first images are looked at before all others.
+    order = shuffled(len(train), generator(0, "gan.order")).tolist() if source.photographs else list(range(len(train)))
     edge = len(train) - held_out
-    return data.Subset(train, range(min(edge, few or edge))), data.Subset(train, range(edge, len(train)))
+    return data.Subset(train, order[: min(edge, few or edge)]), data.Subset(train, order[edge:])
 
 
 def _some(images: Any, view: Any, count: int) -> list[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tinyconv import device, errors, random
 from tinyconv.function import no_grad
 from tinyconv.functional.activation import softplus
@@ -54,11 +56,11 @@ class AlgorithmOne:
     """
 
     def __init__(self, k: int = 1, loss: str = "non-saturating") -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"AlgorithmOne: k must be an int of at least 1, got {k!r}")
         errors.check_choice("AlgorithmOne", "loss", loss, LOSSES)
-        self.k, self.loss = k, loss
-        self.settings = {"k": k, "loss": loss}
+        self.k, self.loss = int(k), loss
+        self.settings = {"k": self.k, "loss": loss}
 
     def __call__(self, model: Any, optimizer: Any, images: Tensor, labels: Tensor, step: int) -> Updated:
         pairs, losses = model.pairs(images), []

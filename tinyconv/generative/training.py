@@ -9,9 +9,10 @@ import numpy as np
 
 from tinyconv import optim
 from tinyconv.data.loader import DataLoader
+from tinyconv.device import host
 from tinyconv.generative.algorithm import AlgorithmOne
 from tinyconv.history import History
-from tinyconv.models.gan import GAN, bias_to_mean
+from tinyconv.models.gan import GAN, bias_to_mean, output_layer
 from tinyconv.train import fit
 
 
@@ -24,8 +25,8 @@ class Recipe:
     discriminator, generator : float
         Learning rates.
     beta1 : float or None
-        Of Adam; None: SGD by the GAN paper's released settings (momentum from 0.5 to 0.7 in 250 epochs, the rate
-        divided by 1.000004 at every step).
+        Of Adam; None: SGD by the settings that the GAN's authors released (momentum from 0.5 to 0.7 in 250 epochs, the
+        rate divided by 1.000004 at every step).
     batch_size, epochs : int
     hold : float
         With Adam: the part of all steps after which the rates begin to fall, linearly, to 0.
@@ -44,12 +45,15 @@ PAPER = Recipe(0.1, 0.1, None, batch_size=100, epochs=250)
 RECIPES = {
     ("gan", "paper"): PAPER,
     ("gan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=180),
-    ("dcgan", "paper"): Recipe(2e-4, 2e-4, 0.5, batch_size=128, epochs=25),  # Radford et al. 2015, sec. 4
+    # Radford et al. 2015, sec. 4: rates, beta1, batch; the epochs are ours.
+    ("dcgan", "paper"): Recipe(2e-4, 2e-4, 0.5, batch_size=128, epochs=25),
     ("dcgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.5),
-    ("lapgan", "paper"): Recipe(0.02, 0.02, None, batch_size=128, epochs=100),  # Denton et al. 2015, released code
+    # Denton et al. 2015, released code: rate and batch; momentum and the rate's fall are the GAN's, the epochs ours.
+    ("lapgan", "paper"): Recipe(0.02, 0.02, None, batch_size=128, epochs=100),
     ("lapgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.4),
 }
 _RAMP = 250  # epochs in which the paper's momentum rises
+_LOOKED_AT = 500  # images that are checked, and averaged
 
 
 def recipe_of(model: GAN) -> Recipe:
@@ -75,7 +79,8 @@ def train_gan(
 ) -> History:
     """Train a GAN, DCGAN or LAPGAN by algorithm 1 and :func:`tinyconv.fit`, which saves, resumes and draws curves.
 
-    The generator of :func:`tinyconv.models.gan` begins with the mean image (``bias_to_mean``).
+    The generator of :func:`tinyconv.models.gan`, if it is new, begins with the mean of the first 500 images
+    (:func:`~tinyconv.models.gan.bias_to_mean`), so a data set should not be sorted.
 
     Parameters
     ----------
@@ -83,7 +88,8 @@ def train_gan(
     dataset : Dataset
         Images (C, H, W) in [0, 1] of the model's ``image_shape``, and labels, which nobody looks at.
     epochs, batch_size : int, optional
-        Passes over all images; images per step. Those of the recipe by default.
+        Passes over all images; images per step. Those of the recipe by default. Where rates fall, they do so over all
+        epochs: a finished run resumed with more of them has higher rates again.
     recipe : Recipe, optional
         By default that of the model's builder and scale.
     rates : (float, float), optional
@@ -105,9 +111,9 @@ def train_gan(
     Raises
     ------
     TypeError
-        The model is no GAN.
+        The model is no GAN, or the dataset no data set.
     ValueError
-        Images of another shape, or outside [0, 1]; fewer images than a batch has.
+        Among the first 500 images one of another shape or outside [0, 1]; fewer images than a batch has.
     FloatingPointError
         A loss became infinite or NaN.
 
@@ -124,7 +130,16 @@ def train_gan(
             f"train_gan: model must be a gan, dcgan or lapgan, got {type(model).__name__}; classifiers: tinyconv.fit"
         )
     recipe = recipe_of(model) if recipe is None else recipe
+    rates = None if rates is None else _checked_rates(rates)
     batch_size = recipe.batch_size if batch_size is None else batch_size
+    epochs = recipe.epochs if epochs is None else epochs
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"train_gan: epochs must be an int of at least 1, got {epochs!r}")
+    if not hasattr(dataset, "__getitem__") or not len(dataset) or not isinstance(dataset[0], (tuple, list)):
+        raise TypeError(
+            f"train_gan: dataset must give pairs (image, label), got {type(dataset).__name__}; "
+            "of an array of images it is tinyconv.data.ArrayDataset(images, labels)"
+        )
     loader = DataLoader(
         dataset, batch_size, shuffle=True, drop_last=True, seed=seed, workers=workers, transform=transform
     )  # fmt: skip
@@ -133,11 +148,10 @@ def train_gan(
             f"train_gan: dataset must have at least one batch of {batch_size} images, got {len(dataset)}; "
             "give more images or a smaller batch_size"
         )
-    first = next(iter(DataLoader(dataset, min(len(dataset), 500), transform=transform)))[0].numpy()
-    check_images(model, first)
-    if type(model) is GAN and (model.config or {}).get("builder") == "gan":
+    first = next(iter(DataLoader(dataset, min(len(dataset), _LOOKED_AT), transform=transform)))[0].numpy()
+    _check_images(model, first)
+    if (model.config or {}).get("builder") == "gan" and not host(output_layer(model).bias.data).any():
         bias_to_mean(model, first)
-    epochs = recipe.epochs if epochs is None else epochs
     optimizer, schedule = optimizers(model, recipe, rates, epochs, len(loader))
     return fit(
         model, loader, update=AlgorithmOne(k, loss), optimizer=optimizer, schedule=schedule, schedule_per="step",
@@ -162,7 +176,17 @@ def optimizers(
     return adam, optim.LinearDecay(adam, total, hold=min(round(recipe.hold * total), total - 1))
 
 
-def check_images(model: GAN, images: np.ndarray) -> None:
+def _checked_rates(rates: Any) -> tuple[float, float]:
+    """Return both networks' rates, or raise unless they are two positive numbers."""
+    numbers = [rates] if isinstance(rates, (int, float)) else list(rates)
+    if len(numbers) != 2 or not all(isinstance(lr, (int, float)) and 0 < lr < np.inf for lr in numbers):
+        raise ValueError(
+            f"train_gan: rates must be two positive numbers, of the discriminator and of the generator, got {rates!r}"
+        )
+    return float(numbers[0]), float(numbers[1])
+
+
+def _check_images(model: GAN, images: np.ndarray) -> None:
     """Raise unless the images are what the model learns from."""
     if images.shape[1:] != model.image_shape:
         raise ValueError(

@@ -68,6 +68,8 @@ class GAN(nn.Module):
     ) -> None:
         super().__init__()
         errors.check_choice("GAN", "prior", prior[0], ("uniform", "normal"))
+        if not 0 < prior[1] < math.inf:
+            raise ValueError(f"GAN: prior must have a positive, finite scale, got {prior}")
         self.generator, self.discriminator = generator, discriminator
         self.input_shape, self.image_shape = (latent_size,), image_shape
         self.value_range, self.prior = value_range, prior
@@ -124,9 +126,12 @@ class GAN(nn.Module):
             if points.shape[1:] != self.latent_shape:
                 wanted = ", ".join(map(str, ("N", *self.latent_shape)))
                 raise ValueError(f"{who}: latent must be a number of images or ({wanted}), got shape {points.shape}")
+            if not np.isfinite(points).all():
+                raise ValueError(f"{who}: latent must be finite, got NaN or infinity")
         low, high = self.value_range
         parameter = next(self.parameters())
-        points, made = points.astype(parameter.dtype), []
+        points = points.astype(parameter.dtype)
+        made = [np.empty((0, *self.image_shape), parameter.dtype)]
         with kept_modes(self), no_grad():
             self.eval()
             for i in range(0, len(points), _BATCH):
@@ -142,6 +147,7 @@ class GAN(nn.Module):
     def scaled(self, images: Tensor) -> Tensor:
         """Return images in [0, 1] as the networks see them."""
         low, high = self.value_range
+        images = images.to(next(self.parameters()).dtype)
         return images if (low, high) == (0.0, 1.0) else images * (high - low) + low
 
 
@@ -233,9 +239,30 @@ def bias_to_mean(model: GAN, images: np.ndarray, least: float = 1e-3) -> None:
     images : array, (N, C, H, W), in [0, 1]
     least : float
         Means are kept this far from 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        The generator has no fully connected layer before a sigmoid, or the images are not in [0, 1], or not as large.
     """
-    last = [layer for layer in model.generator.children() if isinstance(layer, nn.Linear)][-1]
+    last = output_layer(model)
+    if images.shape[1:] != model.image_shape or not (images.min(initial=0) >= 0 and images.max(initial=0) <= 1):
+        raise ValueError(
+            f"bias_to_mean: images must be (N, {', '.join(map(str, model.image_shape))}) in [0, 1], "
+            f"got shape {images.shape}, {images.min(initial=0):g} to {images.max(initial=0):g}"
+        )
     mean = np.clip(images.reshape(len(images), -1).mean(0, np.float64), least, 1 - least)
-    assert last.bias is not None
     with no_grad():
         last.bias.copy_(Tensor(devices.move(np.log(mean / (1 - mean)).astype(last.bias.dtype), last.bias.device)))
+
+
+def output_layer(model: GAN) -> Any:
+    """Return the generator's last fully connected layer, whose outputs become pixels by a sigmoid."""
+    layers = [] if type(model) is not GAN else list(model.generator.children())
+    linear = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear) and layer.bias is not None]
+    if not linear or not any(isinstance(layer, nn.Sigmoid) for layer in layers[linear[-1] + 1 :]):
+        raise ValueError(
+            "bias_to_mean: the model must be a gan, whose generator ends with a fully connected layer and a sigmoid, "
+            f"got {(model.config or {}).get('builder', type(model).__name__)}"
+        )
+    return layers[linear[-1]]

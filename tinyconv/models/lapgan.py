@@ -33,12 +33,14 @@ class Detail(GAN):
     """
 
     def fake(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        assert condition is not None
+        if condition is None:
+            raise ValueError("Detail: condition, the enlarged image, is missing; LAPGAN.sample makes whole images")
         noise = z.reshape(len(z), 1, *self.image_shape[1:])
         return self.generator(F.cat((noise, condition), 1))
 
     def judge(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        assert condition is not None
+        if condition is None:
+            raise ValueError("Detail: condition, the enlarged image, is missing")
         return self.discriminator(images + condition)
 
 
@@ -84,7 +86,8 @@ class LAPGAN(GAN):
     def pairs(self, images: Tensor) -> list[Pair]:
         """Return what each level learns from images in [0, 1]: h given u(d(I)), and the smallest image; finest first.
 
-        The levels learn apart, each from real images only (sec. 2.3): no gradient goes from one to the next.
+        The levels learn apart, each from real images only (sec. 2.3): no gradient goes from one to the next. In the
+        paper an image shows D either its real or a generated h, with even odds; here every image shows both.
         """
         image, pairs = self.scaled(images), []
         with no_grad():
@@ -101,12 +104,15 @@ class LAPGAN(GAN):
 
 
 def down(images: Tensor) -> Tensor:
-    """The paper's d: means of 2x2 pixels; :func:`tinyconv.vision.pyramid.down` on Tensors."""
+    """Return half the side, means of 2x2 pixels (the paper's d blurs, and takes every second pixel).
+
+    The same as :func:`tinyconv.vision.pyramid.down`, on Tensors.
+    """
     return F.avg_pool2d(images, 2)
 
 
 def up(images: Tensor) -> Tensor:
-    """The paper's u: twice the side, bilinear; :func:`tinyconv.vision.pyramid.up` on Tensors."""
+    """Return twice the side, bilinear: the paper's u; :func:`tinyconv.vision.pyramid.up` on Tensors."""
     return F.interpolate(images, scale_factor=2, mode="bilinear")
 
 

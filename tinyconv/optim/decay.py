@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinyconv.optim.optimizer import Optimizer
 from tinyconv.optim.schedule import _Schedule
 
@@ -16,7 +18,7 @@ class LinearDecay(_Schedule):
 
     def __init__(self, optimizer: Optimizer, steps: int, hold: int = 0) -> None:
         for name, value, least in (("steps", steps, 1), ("hold", hold, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"LinearDecay: {name} must be an int of at least {least}, got {value!r}")
         if hold >= steps:
             raise ValueError(f"LinearDecay: hold must be below steps, got hold={hold} and steps={steps}")
@@ -59,7 +61,7 @@ class ExponentialDecay(_Schedule):
             raise ValueError(f"ExponentialDecay: least must be at least 0, got {least}")
         if not 0 <= momentum < 1:
             raise ValueError(f"ExponentialDecay: momentum must be in [0, 1), got {momentum}")
-        if isinstance(ramp, bool) or not isinstance(ramp, int) or ramp < 0:
+        if isinstance(ramp, bool) or not isinstance(ramp, (int, np.integer)) or ramp < 0:
             raise ValueError(f"ExponentialDecay: ramp must be an int of at least 0, got {ramp!r}")
         if ramp and any("momentum" not in group for group in getattr(optimizer, "param_groups", [])):
             raise ValueError(f"ExponentialDecay: ramp wants an optimizer with momentum, got {type(optimizer).__name__}")
