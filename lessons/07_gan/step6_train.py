@@ -115,7 +115,7 @@ def watched(model: Any, name: str, n: int, epochs: int, folder: Path, **how: Any
     images, began = SOURCES[name]().images[:n].astype(np.float32) / 255, perf_counter()
     watch = Watch(model, folder, every=max(1, epochs // 20), data_spread=spread(images))
     if name == "gan":
-        bias_to_mean(model, images)  # train_gan does it too: here for the picture of epoch 0
+        bias_to_mean(model, images[:500])  # train_gan would do the same: here for the picture of epoch 0
     if not how.get("resume"):
         watch.before(model)
     history = learn(model, name, n, epochs=epochs, print_every=max(1, epochs // 10), callbacks=[watch], **how)
