@@ -116,6 +116,45 @@ def test_the_changed_picture_is_saved_and_read_again(method, here, capsys):
     assert f"read back from its 8 bits: thing {again.argmax()} {again.max():.1%}{lost}\n" in out
 
 
+def test_the_picture_that_is_read_again_is_not_prepared_again(here, capsys):
+    """After Resize(32) and CenterCrop(28) it is (28, 28); resized once more it would be another picture."""
+    transform = data.Compose([data.Resize(32), data.CenterCrop(28), data.Normalize((0.25,), (0.5,))])
+    tinyconv.save("crop.npz", tinyconv.load("net.npz"), classes=CLASSES, transform=transform)
+    assert explain("--eps", "0.25", "--save", "changed.png", weights="crop.npz") == 0
+    out = capsys.readouterr().out
+    _, model = pixel_model(tinyconv.load("crop.npz"), transform)
+    pixels = data.read_image("changed.png", "L")
+    assert pixels.shape == (1, 28, 28)
+    again, twice = (
+        probabilities(scores(model, image[None].clip(0, 1)))[0]
+        for image in (pixels, data.CenterCrop(28)(data.Resize(32)(pixels)))
+    )
+    assert f"read back from its 8 bits: thing {again.argmax()} {again.max():.1%}" in out
+    assert f"{again.max():.1%}" != f"{twice.max():.1%}"  # the difference shows
+
+
+@pytest.mark.parametrize(
+    "save, out, message",
+    [
+        ("x.png", "x.png", "--save must name a file of its own, got x.png, which is the figure"),
+        ("a/../x.png", "x", "got a/../x.png, which is the figure"),
+        ("tinyconv-output/explain/adversarial-photo.png", None, "which is the figure"),
+        ("photo.png", None, "--save must name a file of its own, got photo.png, which is your picture"),
+        ("link.png", None, "got link.png, which is your picture"),
+        ("hard.png", None, "got hard.png, which is your picture"),
+    ],
+)
+def test_nothing_is_written_over(save, out, message, here, capsys):
+    (here / "a").mkdir()
+    (here / "link.png").symlink_to("photo.png")
+    (here / "hard.png").hardlink_to(here / "photo.png")
+    before = (here / "photo.png").read_bytes()
+    assert explain("--save", save, *([] if out is None else ["--out", out])) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert (here / "photo.png").read_bytes() == before and not (here / "x.png").exists()
+
+
 def test_a_network_that_cannot_be_moved(here, capsys):
     """All weights 0: no eps and no method changes anything, and that is said."""
     model = models.zfnet(10, scale="lesson", in_channels=1, width=0.25)

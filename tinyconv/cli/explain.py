@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     action = choose("explanation", options.action, ACTIONS)
     path = _target_file(options, action)
     if action == "adversarial":
-        explain_adversarial.check(options)
+        explain_adversarial.check(options, path)
     if action == "filters":
         opened, image = models.open_model(options), None
     else:

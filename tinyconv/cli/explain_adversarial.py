@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", metavar="FILE", help="adversarial: the changed picture itself, a PNG of 8 bits")
 
 
-def check(options: argparse.Namespace) -> None:
-    """Raise UsageError if the arguments do not make sense, before a network is opened."""
+def check(options: argparse.Namespace, figure: Path) -> None:
+    """Raise UsageError if the arguments do not make sense, before a network is opened; ``figure``: the file of it."""
     choose("method", options.method, METHODS)
     if options.eps is not None:
         if options.method != "fgsm":
@@ -36,6 +36,14 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError(f"--eps must be in (0, 1], where pixels are, got {options.eps:g}")
     if options.save is not None and Path(options.save).suffix.lower() != ".png":
         raise UsageError(f"--save must end in .png, got {options.save}")
+    for what, file in (("the figure", figure), ("your picture", options.image)):
+        if options.save is not None and file is not None and _same(Path(options.save), Path(file)):
+            raise UsageError(f"--save must name a file of its own, got {options.save}, which is {what}")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, there already or not."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def on_pixels(opened: Opened) -> Opened:
@@ -124,7 +132,7 @@ def _save(options: argparse.Namespace, opened: Opened, picture: np.ndarray, lost
     pixels = np.round(255 * picture).astype(np.uint8)
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     atomic_write(path, lambda file: image.save(file, format="PNG"))
-    again = _probabilities(opened, opened.prepare(data.read_image(path, opened.mode))[None].clip(0, 1))[0]
+    again = _probabilities(opened, data.read_image(path, opened.mode)[None])[0]  # it is prepared already
     undone = "; rounding has undone the change" if again.argmax() == lost else ""
     print(f"picture: {path}; read back from its 8 bits: {_answers(opened, again, int(again.argmax()))}{undone}")
 
