@@ -65,3 +65,29 @@ def test_a_curved_valley_is_walked_down():
     held = minimise(objective, start, box, np.ones(1), steps=300, origin=far, tolerance=1e-8)
     x = held[0, 0]
     assert held[0, 1] == 0.25 and -2 * (1 - x) - 40 * (0.25 - x * x) * x == pytest.approx(0, abs=1e-3)
+
+
+def test_a_search_along_which_the_function_only_worsens_ends():
+    """With b = 1, 0.3, 0.09, 0.027, 0.0081, 0.00243, not with 0.00073: seven calls, and the start comes back."""
+    seen = []
+
+    def objective(x, _):
+        seen.append(float(x[0, 0]))
+        return np.array([float(len(seen))]), np.array([[-1.0]])
+
+    found = minimise(objective, np.zeros((1, 1)), None, np.ones(1), steps=50, origin=np.full((1, 1), 9.0))
+    np.testing.assert_allclose(seen, [0, *0.3 ** np.arange(6)], rtol=1e-12)
+    assert found == 0
+
+
+def test_the_step_is_between_a_thousandth_of_the_longest_and_the_longest():
+    """Slopes -1, 9999, -1, -1: the first a is 1; then s = 1, y = 10^4, a = 10^-4, which is raised to 10^-3."""
+    seen, slopes = [], iter([-1.0, 9999.0, -1.0, -1.0])
+
+    def objective(x, _):
+        seen.append(float(x[0, 0]))
+        return np.array([-100.0 * len(seen)]), np.array([[next(slopes)]])
+
+    minimise(objective, np.zeros((1, 1)), None, np.ones(1), steps=4, origin=np.full((1, 1), 1e-3))
+    # 1 - 9999 / 1000 = -8.999; there s = -9.999, y = -10^4, a = 9.999 / 10^4 = 0.0009999, raised again.
+    np.testing.assert_allclose(seen, [0, 1, -8.999, -8.999 + 0.001], rtol=1e-12)

@@ -28,8 +28,9 @@ def minimise(
 
         d = P(x - a f'(x)) - x,   x <- x + b d,   a = s.s / s.y  with s, y the last changes of x and f'
 
-    (Barzilai & Borwein 1988; Birgin, Martinez & Raydan 2000, SPG2). b is 1, or 0.3, 0.09, ... until f has decreased
-    against the largest of its last five values. Functions that have converged are not computed any more.
+    (Barzilai & Borwein 1988; Birgin, Martinez & Raydan 2000, SPG2). a is at most the longest step and at least a
+    thousandth of it. b is 1, or 0.3, 0.09, ... until f has decreased against the largest of its last five values; where
+    it would fall below a thousandth, the search has ended. Functions that have ended are not computed any more.
 
     Parameters
     ----------
