@@ -111,12 +111,19 @@ def test_the_result_does_not_depend_on_the_batch(rng):
     np.testing.assert_array_equal(fgsm(large, images[7:9], labels[7:9], 0.1), whole[7:9])
 
 
-def test_a_confident_network_is_attacked_too():
-    """Scores 30 and 60 apart: in float32 the right class has probability 1, the gradient is tiny but has its signs."""
-    model = nn.Sequential(nn.Linear(3, 2))
-    model[0].weight.data[:], model[0].bias.data[:] = [[1, -1, 0.5], [-1, 1, -0.5]], [30.0, -30.0]
-    found = fgsm(model, np.full((1, 3), 0.5, np.float32), 0, 0.25)
-    np.testing.assert_array_equal(found, [[0.25, 0.75, 0.25]])
+@pytest.mark.parametrize("gap", [0, 60, 110, 200, 5000])
+def test_a_confident_network_is_attacked_too(gap):
+    """However far the right class leads: in float32 its probability is 1 from 17 on, the gradient exactly 0 from 104.
+
+    Of three classes the second pulls and the third, far below, does not.
+    """
+    model = nn.Sequential(nn.Linear(3, 3))
+    model[0].weight.data[:], model[0].bias.data[:] = [[1, -1, 0.5], [-1, 1, -0.5], [9, 9, 9]], [gap, 0.0, -9000.0]
+    x = np.full((1, 3), 0.5, np.float32)
+    np.testing.assert_array_equal(fgsm(model, x, 0, 0.25), [[0.25, 0.75, 0.25]])
+    np.testing.assert_array_equal(fgsm(model, x, None, 0.25, target=0), [[0.75, 0.25, 0.75]])
+    np.testing.assert_array_equal(fgsm(model, x, None, 0.25, target=1), [[0.25, 0.75, 0.25]])
+    np.testing.assert_array_equal(fgsm(model, x, 2, 0.25), [[0.25, 0.25, 0.25]])  # 8.0 ... 9.5 for all others
 
 
 def test_evaluation_mode_and_no_traces(rng):
@@ -241,6 +248,9 @@ def test_the_transfer_matrix_by_hand():
         transfer_matrix({}, {"none": x}, labels)
     with pytest.raises(ValueError, match="labels must be one, or one for each of the 4 images"):
         transfer_matrix({"first": first}, {"none": x}, [0, 1])
+    for wrong in (99, 2, -1):
+        with pytest.raises(IndexError, match=rf"^transfer_matrix: labels must be in \[0, 2\), got {wrong}$"):
+            transfer_matrix({"first": first}, {"none": x}, [0, 1, 1, wrong])
 
 
 # -------------------------------------------------------------------------------------------------------------- pixels
@@ -276,6 +286,16 @@ def test_a_pixel_model_without_normalisation_and_of_one_number(rng):
     assert PixelModel(network, None).training
 
 
+def test_a_pixel_model_leaves_the_modes_of_the_model_s_modules(rng):
+    """Such as those of a network in training whose lower half stands still."""
+    for training in (True, False):
+        network = small_network(rng).train(training)
+        network.dropout3.train(not training)
+        before = [module.training for module in network.modules()]
+        assert PixelModel(network, Normalize(0.5, 0.25)).training is training
+        assert [module.training for module in network.modules()] == before
+
+
 @pytest.mark.parametrize(
     "transform, error, message",
     [
@@ -308,6 +328,7 @@ BAD = [
     ({"eps": np.nan}, ValueError, "eps must be finite and at least 0, got nan"),
     ({"eps": "0.1"}, TypeError, "eps must be a number or an array of numbers, got '0.1'"),
     ({"eps": np.ones(5)}, ValueError, r"eps must broadcast to the images' shape \(2, 6\), got \(5,\)"),
+    ({"eps": 1.7e308, "images": X * 1e308, "clip": None}, ValueError, "eps must be at most what float64 holds, 1.8e"),
     ({"clip": (1.0, 0.0)}, ValueError, "clip must be .low, high. with low at most high"),
     ({"clip": (np.nan, 1.0)}, ValueError, "clip must be .low, high. with low at most high"),
     ({"clip": 1.0}, TypeError, r"clip must be a pair \(low, high\) or None, got 1.0"),
@@ -339,5 +360,20 @@ def test_models_that_cannot_be_attacked(rng):
         fgsm(nn.Linear(6, 2, device="meta"), X, 0, 0.1)
     with pytest.raises(ValueError, match=r"fgsm: the model must give class scores \(N, K\), got \(2, 2, 3\)"):
         fgsm(nn.Sequential(nn.Linear(6, 6, dtype=np.float64), nn.Unflatten(1, (2, 3))), X, 0, 0.1)
+    with pytest.raises(ValueError, match=r"fgsm: the model must have at least two classes, got scores of shape \(2, 1"):
+        fgsm(nn.Linear(6, 1, dtype=np.float64), X, 0, 0.1)
     with pytest.raises(ValueError, match="random_signs: images must be"):
         random_signs(X[0], 0.1)
+
+
+@pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
+def test_a_step_that_the_dtype_cannot_hold(clip, rng):
+    """1e300 is infinite in float32, and so are 3e38 + 3e38; 1e38 is not."""
+    model, _ = logit(6, rng, np.float32)
+    x = X.astype(np.float32)
+    for call in (lambda eps: fgsm(model, x, 0, eps, clip=clip), lambda eps: random_signs(x, eps, clip=clip)):
+        with pytest.raises(ValueError, match=r"eps must be at most what float32 holds, 3.4e\+38 less .*got 1e\+300"):
+            call(1e300)
+        assert np.isfinite(call(1e38)).all()
+    with pytest.raises(ValueError, match=r"random_signs: eps must be at most what float32 holds"):
+        random_signs(np.float32(3e38) * x * 2, 3e38, clip=None)

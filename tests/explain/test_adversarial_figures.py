@@ -44,7 +44,7 @@ def test_without_names_and_with_a_factor_of_ones_own(attack):
     np.testing.assert_allclose(drawn(figure)[1][:, :, 0], 0.5 + 2 * (y[0, 0] - x[0, 0]))
     same = figures.attack_rows(x, x, before, after)
     assert same.axes[1].get_title() == "change x 1" and (drawn(same)[1] == 0.5).all()
-    assert figures.magnification(np.array([-0.007, 0.001])) == 71
+    assert figures.contrast_factor(np.array([-0.007, 0.001])) == 71
 
 
 def test_curves_and_their_control(rng):

@@ -6,9 +6,11 @@ import pytest
 import tinyconv
 from tinyconv import data, nn, optim, random
 from tinyconv import functional as F
+from tinyconv.checkpoint import CheckpointError
 from tinyconv.explain.adversarial import fgsm, scores
 from tinyconv.explain.adversarial_training import AdversarialUpdate
 from tinyconv.functional import cross_entropy
+from training_tools import assert_same, small, weights
 
 
 def logistic(outputs, labels):
@@ -118,6 +120,53 @@ def test_a_trained_network_resists_the_attack_it_was_trained_with():
     row = history.rows[-1]
     assert row["train_loss"] == pytest.approx((row["clean_loss"] + row["adversarial_loss"]) / 2)
     assert row["clean_loss"] < row["adversarial_loss"] and row["adversarial_accuracy"] < row["train_accuracy"]
+
+
+def run(folder, update, *, leave=False, resume=False):
+    """Train a small network with dropout for two epochs of three steps, or leave after the second step."""
+
+    class Leave:
+        def on_step(self, state):
+            state.stop = leave and state.step == 2
+
+    model, optimizer, loader = small(dropout=0.3)
+    options = {"out": folder, "resume": resume, "callbacks": [Leave()], "progress": False}
+    history = tinyconv.fit(model, loader, optimizer=optimizer, epochs=2, update=update, **options)
+    return weights(model), [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def halved(outputs, labels):
+    """Another loss: half of the cross-entropy."""
+    return cross_entropy(outputs, labels) * 0.5
+
+
+def test_a_resumed_run_is_the_same_bit_by_bit(tmp_path):
+    whole, rows = run(tmp_path / "whole", AdversarialUpdate(0.2, 0.3))
+    run(tmp_path / "parts", AdversarialUpdate(0.2, 0.3), leave=True)
+    resumed, again = run(tmp_path / "parts", AdversarialUpdate(0.2, 0.3), resume=True)
+    assert_same(whole, resumed)
+    assert rows == again and len(rows) == 2 and rows[0]["adversarial_loss"] > rows[0]["clean_loss"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"alpha": 0.4}, {"eps": 0.3}, {"clip": (-9.0, 9.0)}, {"loss": halved}],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_run_cannot_go_on_with_other_settings(other, tmp_path):
+    settings = {"eps": 0.2, "alpha": 0.3, "clip": (-8.0, 8.0), "loss": cross_entropy}
+    run(tmp_path, AdversarialUpdate(**settings), leave=True)
+    with pytest.raises(CheckpointError, match=r"another run \(update: now"):
+        run(tmp_path, AdversarialUpdate(**settings | other), resume=True)
+    run(tmp_path, AdversarialUpdate(**settings), resume=True)
+
+
+@pytest.mark.parametrize("gap", [60, 110, 200])
+def test_it_attacks_what_the_network_is_sure_of(gap):
+    model = nn.Linear(3, 2)
+    model.weight.data[:], model.bias.data[:] = [[1, -1, 0.5], [-1, 1, -0.5]], [gap, 0.0]
+    x, y = tinyconv.tensor(np.zeros((1, 3), np.float32)), tinyconv.tensor(np.array([0]))
+    np.testing.assert_array_equal(AdversarialUpdate(0.25).attack(model, x, y).numpy(), [[-0.25, 0.25, -0.25]])
 
 
 @pytest.mark.parametrize(

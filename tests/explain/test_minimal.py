@@ -1,5 +1,7 @@
 """The smallest attack: closed forms of linear classifiers, the box, both losses, a network, what cannot be reached."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -200,6 +202,20 @@ def test_labels_that_are_wrong_already_and_targets_without_labels(digits):
     assert (scores(model, default.images).argmax(axis=1) != says[:5]).all()
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name, k, wanted", [("labels", 0, 1), ("labels", 1, 0), ("target", 0, 0), ("target", 1, 1)])
+def test_a_tie_is_no_success(name, k, wanted, dtype, loss):
+    """Two equal scores: neither class is the answer by more than rounding, so a change is needed, if there is one."""
+    x = np.full((1, 3), 0.5)
+    model = linear(np.eye(3)[:2], [0.0, 0.0]).to(dtype)
+    found = minimal_attack(model, x, **{name: k}, loss=loss)
+    z = scores(model, found.images)[0]
+    assert found.success.all() and 0 < found.distortion[0] < 1e-4 and z[wanted] > z[1 - wanted]
+    blind = minimal_attack(linear(np.zeros((2, 3)), [7.0, 7.0]).to(dtype), x, **{name: k}, loss=loss)
+    assert not blind.success.any() and np.array_equal(blind.images, x) and blind.distortion[0] == 0
+
+
 def test_what_cannot_be_reached_stays_as_it_was(digits):
     """A class whose score is far below whatever the pixels say; a network that does not look at them."""
     weight = np.zeros((3, 4))
@@ -283,5 +299,21 @@ def test_linear_distance_of_shapes_that_do_not_fit():
         linear_distance(np.ones((3, 5)), np.ones(3), X, 0)
     with pytest.raises(IndexError, match=r"linear_distance: labels must be in \[0, 3\), got 3"):
         linear_distance(np.ones((3, 4)), np.ones(3), X, 3)
+    for name, bad in (("weight", np.nan), ("bias", np.inf), ("images", np.nan), ("images", -np.inf)):
+        given = {"weight": np.ones((3, 4)), "bias": np.ones(3), "images": X.copy()}
+        given[name].flat[-1] = bad
+        with pytest.raises(ValueError, match=f"^linear_distance: {name} must be finite, got NaN or infinity$"):
+            linear_distance(**given, labels=0)
     same = linear_distance(np.ones((2, 4)), [1.0, 0.0], X, 0)  # two equal rows: no change leaves the class
     assert np.isinf(same).all()
+
+
+def test_linear_distance_does_not_hold_a_row_for_each_image_and_class(rng):
+    """500 images, 50 classes, 200 pixels: 40 MB as (N, K, F), while all the arguments take 1 MB."""
+    weight, x = rng.standard_normal((50, 200)), rng.standard_normal((500, 200))
+    tracemalloc.start()
+    try:
+        linear_distance(weight, np.zeros(50), x, (x @ weight.T).argmax(axis=1))
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()

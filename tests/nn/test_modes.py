@@ -1,4 +1,4 @@
-"""held: a network that is looked through changes in nothing."""
+"""held, frozen: a network that is looked through changes in nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import tinyconv
 from tinyconv import nn
-from tinyconv.nn.modes import held
+from tinyconv.nn.modes import frozen, held
 
 
 def network() -> nn.Sequential:
@@ -52,3 +52,22 @@ def test_what_was_frozen_stays_frozen_and_an_error_changes_nothing() -> None:
     assert [p.requires_grad for p in model.parameters()] == [False, False, True, True, True, True]
     for key, value in state(model).items():
         np.testing.assert_array_equal(value, before[key], err_msg=key)
+
+
+def test_a_frozen_network_wants_no_gradient_until_the_end() -> None:
+    """Of what had none before, either way out; statistics go on, and so do nested ones."""
+    model = network()
+    model[0].bias.requires_grad_(False)
+    wanted = [p.requires_grad for p in model.parameters()]
+    x = tinyconv.ones(2, 3, requires_grad=True)
+    with frozen(model):
+        with frozen(model):
+            assert not any(p.requires_grad for p in model.parameters())
+        assert not any(p.requires_grad for p in model.parameters())
+        model(x).sum().backward()
+    assert [p.requires_grad for p in model.parameters()] == wanted
+    assert x.grad is not None and all(p.grad is None for p in model.parameters())
+    assert model[1].num_batches_tracked.item() == 1
+    with pytest.raises(ZeroDivisionError), frozen(model):
+        raise ZeroDivisionError
+    assert [p.requires_grad for p in model.parameters()] == wanted

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import device
+from tinyconv import device, errors
 from tinyconv.evaluation import Loss, as_tensor, home
 from tinyconv.explain.input_gradient import as_inputs, batch_size, input_gradient, scores
-from tinyconv.explain.layers import batches, evaluating, frozen
+from tinyconv.explain.layers import batches, evaluating
 from tinyconv.explain.pixel_model import PixelModel, pixel_model
 from tinyconv.functional.loss import cross_entropy
+from tinyconv.nn.modes import frozen
 from tinyconv.random import generator
 from tinyconv.tensor import Tensor
 
@@ -40,6 +41,9 @@ def fgsm(
     loss; the result does not depend on which images come together. A linear score w.x changes by eps |w|_1 without
     clipping, by less with it: state which one an experiment used.
 
+    A network that is sure of itself is not safe for that: cross-entropy's signs are found however far the right class
+    leads, where softmax would round its gradient to 0. A loss of one's own may underflow, and such images then stay.
+
     Parameters
     ----------
     model : Module
@@ -67,7 +71,8 @@ def fgsm(
     TypeError, IndexError
         Labels are no ints; there is no such class.
     ValueError
-        Shapes do not fit; eps is negative; images are not finite or lie outside the box.
+        Shapes do not fit; eps is negative, or too large for the dtype; images are not finite or lie outside the box;
+        there is only one class.
     FloatingPointError
         The gradient is not finite.
     """
@@ -127,17 +132,24 @@ def transfer_matrix(models: dict[str, Any], made: dict[str, Any], labels: Any) -
     array, (len(made), len(models))
         Share of wrong answers in [0, 1]. A row is what the images were made for: the models' names in their order,
         then the others; a column is who judged them.
+
+    Raises
+    ------
+    TypeError, IndexError
+        Labels are no ints; one of the networks has no such class.
     """
     op = "transfer_matrix"
     if not models or not made:
         raise ValueError(f"{op}: wanted at least one model and one set of images, got {len(models)} and {len(made)}")
     names = [*(name for name in models if name in made), *(name for name in made if name not in models)]
-    errors = np.empty((len(names), len(models)))
-    for row, name in zip(errors, names, strict=True):
+    wrong = np.empty((len(names), len(models)))
+    for row, name in zip(wrong, names, strict=True):
         classes = as_labels(op, "labels", labels, len(made[name]), cross_entropy)
         for column, model in enumerate(models.values()):
-            row[column] = (scores(model, made[name]).argmax(axis=1) != classes).mean()
-    return errors
+            found = scores(model, made[name])
+            errors.check_range(op, "labels", classes, found.shape[1])
+            row[column] = (found.argmax(axis=1) != classes).mean()
+    return wrong
 
 
 # ------------------------------------------------------------------------------------------- arguments of all attacks
@@ -154,8 +166,11 @@ def as_labels(op: str, name: str, labels: Any, count: int, loss: Loss) -> np.nda
 
 
 def as_size(op: str, eps: Any, x: np.ndarray) -> np.ndarray:
-    """Return eps as a view of the images' shape and dtype, or raise."""
-    return _broadcast(op, "eps", check_size(op, eps), x)
+    """Return eps as a view of the images' shape and dtype, or raise, also where a step so large would overflow."""
+    size, most = _broadcast(op, "eps", check_size(op, eps), x), float(np.finfo(x.dtype).max)
+    if x.size and float(size.max()) > most - max(float(x.max()), -float(x.min())):
+        raise ValueError(f"{op}: eps must be at most what {x.dtype} holds, {most:.3g} less the pixels, got {eps!r}")
+    return size
 
 
 def check_size(op: str, eps: Any) -> np.ndarray:
@@ -207,7 +222,8 @@ def _array(op: str, name: str, value: Any) -> np.ndarray:
 
 def _broadcast(op: str, name: str, array: np.ndarray, x: np.ndarray) -> np.ndarray:
     try:
-        return np.broadcast_to(array.astype(x.dtype), x.shape)
+        with np.errstate(over="ignore"):
+            return np.broadcast_to(array.astype(x.dtype), x.shape)
     except ValueError:
         raise ValueError(f"{op}: {name} must broadcast to the images' shape {x.shape}, got {array.shape}") from None
 

@@ -42,7 +42,7 @@ def attack_rows(
     """
     x, y = _pictures("attack_rows", images, changed)
     first, second = (_table("attack_rows", name, p, len(x)) for name, p in (("before", before), ("after", after)))
-    times = magnification(y - x) if factor is None else float(factor)
+    times = contrast_factor(y - x) if factor is None else float(factor)
     if not times > 0:
         raise ValueError(f"attack_rows: factor must be positive, got {factor!r}")
     figure = _figure(6.6, 2.3 * len(x) + (0.4 if note else 0.0))
@@ -97,7 +97,7 @@ def error_curves(
     return figure
 
 
-def magnification(change: np.ndarray) -> float:
+def contrast_factor(change: np.ndarray) -> float:
     """Return the factor, of two digits, that makes the largest change one half; 1 if there is no change."""
     largest = float(np.abs(change).max(initial=0.0))
     return float(f"{0.5 / largest:.2g}") if largest > 0 else 1.0

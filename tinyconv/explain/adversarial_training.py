@@ -11,9 +11,10 @@ from tinyconv import device, functional
 from tinyconv.evaluation import Loss, confusion
 from tinyconv.explain.adversarial import Clip, as_box, as_size, check_clip, check_size
 from tinyconv.explain.input_gradient import input_gradient, model_loss
-from tinyconv.explain.layers import evaluating, frozen
+from tinyconv.explain.layers import evaluating
 from tinyconv.function import no_grad
 from tinyconv.functional.loss import cross_entropy
+from tinyconv.nn.modes import frozen
 from tinyconv.tensor import Tensor
 from tinyconv.updates import Updated
 
@@ -39,9 +40,13 @@ class AdversarialUpdate:
     alpha : float
         In [0, 1]: how much the unchanged images count.
     clip : (low, high) or None
-        The box of the attacked images, as for :func:`fgsm`; None (the default, and the paper's): no clipping.
+        The box of the attacked images, as for :func:`fgsm`; None (the default, and the paper's): no clipping. Images
+        that lie outside it themselves are an error on the CPU. On a GPU they are not looked for, since the look would
+        have to wait for all work before it, and their copies are silently clipped: try a batch on the CPU first.
     loss : callable
         (outputs, labels) -> mean loss of the batch, as for :func:`fgsm`.
+
+    Its ``settings``, with which alone a run can be resumed, are all four; of the loss it is the name.
 
     Its measures are ``clean_loss``, ``adversarial_loss`` and, for class scores, ``adversarial_accuracy``.
 
@@ -57,7 +62,8 @@ class AdversarialUpdate:
         self.eps, self.alpha, self.loss = check_size(_OP, eps), float(alpha), loss
         self.clip = check_clip(_OP, clip)
         limits = None if self.clip is None else [limit.tolist() for limit in self.clip]
-        self.settings = {"kind": _OP, "eps": self.eps.tolist(), "alpha": self.alpha, "clip": limits}
+        name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        self.settings = {"kind": _OP, "eps": self.eps.tolist(), "alpha": self.alpha, "clip": limits, "loss": name}
 
     def __call__(self, model: Any, optimizer: Any, images: Tensor, labels: Tensor, step: int) -> Updated:
         attacked = self.attack(model, images, labels)

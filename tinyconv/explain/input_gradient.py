@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv import device, errors, nn
+from tinyconv import device, errors, functional, nn
 from tinyconv.autograd import grad
 from tinyconv.evaluation import Loss, as_tensor, home
 from tinyconv.explain.layers import as_images, batches, check_model, evaluating
@@ -81,12 +81,36 @@ def model_loss(op: str, name: str, model: nn.Module, result: Any, labels: Tensor
 def input_gradient(op: str, name: str, model: nn.Module, x: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """Return d J_n / d x_n for each image n of a batch, where J_n is its own loss: the mean's derivative times N.
 
+    For cross-entropy and classes it is divided by 1 - p_n, where p_n is the probability of the label:
+
+        J = softplus(m),   m = log sum_{k != y} exp(z_k) - z_y,   dJ/dx = (1 - p) dm/dx
+
+    and dm/dx is returned. It has the same direction, and does not underflow: in float32, dJ/dx is 0 as soon as the
+    label's score leads by 104.
+
     Call it within ``evaluating``, where images do not influence each other, and ``frozen``.
     """
     with enable_grad():
         images = Tensor(x.data, requires_grad=True)
-        value = model_loss(op, name, model, model(images), labels, loss)
+        result, seed = model(images), None
+        if loss is cross_entropy and labels.dtype.kind in "iu":
+            value = scores_tensor(op, model, result)
+            seed = _pull(op, name, value, labels)
+        else:
+            # N / N is 1 without rounding, so the result does not depend on how many images are in the batch.
+            value = (model_loss(op, name, model, result, labels, loss) * float(len(x))).sum()
         if not value.requires_grad:
             raise ValueError(f"{op}: the loss must depend on the images, this one is a constant of them")
-        # N / N is 1 without rounding, so the result does not depend on how many images are in the batch.
-        return grad((value * float(len(x))).sum(), images)
+        return grad(value, images, seed)
+
+
+def _pull(op: str, name: str, scores: Tensor, labels: Tensor) -> Tensor:
+    """Return dm/dz (N, K): the softmax of the other classes among themselves, -1 for the label."""
+    classes = scores.shape[1]
+    if classes < 2:
+        raise ValueError(f"{op}: the model must have at least two classes, got scores of shape {scores.shape}")
+    errors.check_range(op, name, device.host(labels.data), classes)
+    with no_grad():
+        numbers = as_tensor(np.arange(classes), scores.device)
+        own = labels.long().unsqueeze(1) == numbers
+        return functional.where(own, -1.0, functional.softmax(functional.where(own, -np.inf, scores.detach()), 1))

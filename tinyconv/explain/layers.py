@@ -152,19 +152,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient: the weights' would cost as much as the images' (within evaluating)."""
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for parameter, _ in before:
-            parameter.requires_grad = False
-        yield
-    finally:
-        for parameter, wanted in before:
-            parameter.requires_grad = wanted
-
-
 def batches(count: int, size: int) -> Iterator[slice]:
     """Yield slices of at most ``size`` that cover 0..count-1."""
     for start in range(0, count, size):

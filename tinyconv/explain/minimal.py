@@ -9,9 +9,10 @@ import numpy as np
 from tinyconv import device, errors
 from tinyconv.explain.adversarial import Clip, as_box, as_labels, distortion
 from tinyconv.explain.input_gradient import as_inputs, batch_size
-from tinyconv.explain.layers import batches, check_count, evaluating, frozen
+from tinyconv.explain.layers import batches, check_count, evaluating
 from tinyconv.explain.minimal_search import Network, Search
 from tinyconv.functional.loss import cross_entropy
+from tinyconv.nn.modes import frozen
 from tinyconv.tensor import Tensor
 
 LOSSES = ("cross_entropy", "margin")
@@ -132,6 +133,13 @@ def linear_distance(weight: Any, bias: Any, images: Any, labels: Any) -> np.ndar
     bias : array or Tensor, (K,), or one number for two classes
     images : array or Tensor, (N, F) or (N, C, H, W) with C H W = F
     labels : int or N ints
+
+    Raises
+    ------
+    TypeError, IndexError
+        Labels are no ints; there is no such class.
+    ValueError
+        Shapes do not fit; weight, bias or images are not finite.
     """
     op = "linear_distance"
     w, b, x = (np.asarray(device.host(v.data) if isinstance(v, Tensor) else v) for v in (weight, bias, images))
@@ -141,12 +149,16 @@ def linear_distance(weight: Any, bias: Any, images: Any, labels: Any) -> np.ndar
         raise ValueError(
             f"{op}: weight (K, F), bias (K,) and images (N, F) must fit, got {w.shape}, {b.shape} and {x.shape}"
         )
+    for name, values in (("weight", w), ("bias", b), ("images", x)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{op}: {name} must be finite, got NaN or infinity")
     if len(w) == 1:  # class 0 has the score 0
         w, b = np.concatenate([np.zeros_like(w), w]), np.concatenate([[0.0], b])
     k = as_labels(op, "labels", labels, len(x), cross_entropy)
     errors.check_range(op, "labels", k, len(w))
     z, rows = x.reshape(len(x), -1) @ w.T + b, np.arange(len(x))
-    lengths = np.linalg.norm(w[k][:, None] - w, axis=2)
+    present, place = np.unique(k, return_inverse=True)
+    lengths = np.stack([np.linalg.norm(w[own] - w, axis=1) for own in present])[place]
     with np.errstate(divide="ignore", invalid="ignore"):  # equal rows have no border, or it is everywhere
         distances = (z[rows, k][:, None] - z) / lengths
     distances[rows, k] = np.inf

@@ -92,14 +92,14 @@ class Search:
                 self.target[i] = network.nearest(x[i], first[i], classes[i])
             gap, slope, _ = network.losses(x[i], self.target[i], np.ones(len(i), bool))
             # Were scores linear, 2 c |r| = |slope| / 2 at the border, |r| = gap / |slope|.
-            self.gap[i] = np.maximum(gap, 1e-12)
+            self.gap[i] = np.maximum(np.maximum(gap, 4 * rounding(first[i])), 1e-12)  # 0 where two scores are equal
             self.c[i] = np.maximum(spectral.dot(slope, slope), 1e-24) / (4 * self.gap[i])
             self.open = i[spectral.dot(slope, slope) > 0]  # the others cannot be moved
 
     def _wins(self, z: np.ndarray, which: np.ndarray) -> np.ndarray:
         """Whether the answer is a wanted one, by more than rounding."""
         gap = gap_to(z, self.classes[which]) * (-1 if self.avoid else 1)
-        return gap > 64 * np.finfo(z.dtype).eps * np.abs(z).max(axis=1)
+        return gap > rounding(z)
 
     def _note(self, points: np.ndarray, z: np.ndarray, which: np.ndarray) -> np.ndarray:
         """Keep the points that win and are nearer than those before; return all squared distances."""
@@ -158,18 +158,23 @@ class Search:
         return self.best, success
 
 
+def rounding(z: np.ndarray) -> np.ndarray:
+    """Return by how much two scores must differ (N,) to differ by more than rounding."""
+    return 64 * np.finfo(z.dtype).eps * np.abs(z).max(axis=1)
+
+
 def gap_to(z: np.ndarray, k: np.ndarray) -> np.ndarray:
     """Return z_k minus the largest other score, in float64."""
     return -margin(z, k, signed=True)[0]
 
 
 def margin(z: np.ndarray, k: np.ndarray, signed: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return max(max_{j != k} z_j - z_k, 0), or with its sign, and the derivative by z."""
+    """Return max(max_{j != k} z_j - z_k, 0), or with its sign, and the derivative by z, at 0 the one from above."""
     rows, others = np.arange(len(z)), z.astype(np.float64)
     others[rows, k] = -np.inf
     j = others.argmax(axis=1)
     values, slopes = others[rows, j] - z[rows, k], np.zeros(z.shape)
-    on = np.ones(len(z)) if signed else (values > 0).astype(np.float64)
+    on = np.ones(len(z)) if signed else (values >= 0).astype(np.float64)
     slopes[rows, j], slopes[rows, k] = on, -on
     return values if signed else np.maximum(values, 0.0), slopes
 

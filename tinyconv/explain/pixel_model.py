@@ -48,7 +48,7 @@ class PixelModel(nn.Module):
             if scale is not None:
                 tensor = Tensor(device.move(np.array(values, like).reshape(1, -1, 1, 1), home(model)))
             self.register_buffer(name, tensor, persistent=False)
-        self.train(model.training)
+        self.training = model.training  # train() would set the model's own modules, too
 
     def forward(self, x: Tensor) -> Any:
         """Map images (N, C, H, W) in [0, 1] to the model's outputs."""

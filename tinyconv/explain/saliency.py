@@ -10,8 +10,9 @@ import numpy as np
 
 from tinyconv import device, errors, functional, nn
 from tinyconv.autograd import grad
-from tinyconv.explain.layers import as_images, check_layer, check_model, evaluating, frozen, numbers
+from tinyconv.explain.layers import as_images, check_layer, check_model, evaluating, numbers
 from tinyconv.function import enable_grad
+from tinyconv.nn.modes import frozen
 from tinyconv.tensor import Tensor
 
 RULES = ("gradient", "guided", "deconvnet")

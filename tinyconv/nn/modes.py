@@ -1,4 +1,4 @@
-"""What is put back after use: modes, and networks that only look on. See :func:`kept_modes`, :func:`held`."""
+"""What is put back after use: modes, gradients' switches. See :func:`kept_modes`, :func:`frozen`, :func:`held`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,9 @@ def kept_modes(model: Module) -> Iterator[None]:
 
 
 @contextmanager
-def held(model: Module) -> Iterator[None]:
-    """Inside, a network computes in the mode it is in, and nothing of it changes: it only looks on.
-
-    Its parameters want no gradient (gradients go through it to its input), and running statistics are afterwards what
-    they were, though batch normalisation uses the batch's own in training mode.
-    """
+def frozen(model: Module) -> Iterator[None]:
+    """Inside, no parameter asks for a gradient: the weights' would cost as much as the input's."""
     wanted = [p for p in model.parameters() if p.requires_grad]
-    learning = [module for module in model.modules() if module.training]  # the others' statistics stand still anyway
-    before = [(buffer, buffer.clone()) for module in learning for buffer in module.buffers(recurse=False)]
     for p in wanted:
         p.requires_grad_(False)
     try:
@@ -37,6 +31,21 @@ def held(model: Module) -> Iterator[None]:
     finally:
         for p in wanted:
             p.requires_grad_(True)
+
+
+@contextmanager
+def held(model: Module) -> Iterator[None]:
+    """Inside, a network computes in the mode it is in, and nothing of it changes: it only looks on.
+
+    It is :func:`frozen` (gradients go through it to its input), and running statistics are afterwards what they were,
+    though batch normalisation uses the batch's own in training mode.
+    """
+    learning = [module for module in model.modules() if module.training]  # the others' statistics stand still anyway
+    before = [(buffer, buffer.clone()) for module in learning for buffer in module.buffers(recurse=False)]
+    try:
+        with frozen(model):
+            yield
+    finally:
         with no_grad():
             for buffer, value in before:
                 buffer.copy_(value)
