@@ -40,7 +40,7 @@ class Recipe:
     hold: float = 1.0
 
 
-# Goodfellow et al. 2014, released code. With the lesson's initial weights D gets too far ahead (lesson 07): hence others.
+# Goodfellow et al. 2014, released code. With the lesson's initial weights D gets too far ahead (lesson 07).
 PAPER = Recipe(0.1, 0.1, None, batch_size=100, epochs=250)
 RECIPES = {
     ("gan", "paper"): PAPER,
