@@ -117,7 +117,13 @@ def rows(accuracies, spreads):
     ("accuracies", "spreads", "data_spread", "kind"),
     [
         ([1, 1, 1], [0.1, 0.05, 0.01], 0.19, "the generator has collapsed"),
-        ([1, 1, 1], [0.01, 0.01, 0.15], 0.19, "the discriminator is too far ahead"),
+        ([0.95, 0.95, 0.95], [0.0] * 3, 0.19, "the generator has collapsed"),  # whatever the discriminator does
+        ([0.5, 0.5, 0.5], [0.0] * 3, 0.19, "the generator has collapsed"),
+        ([None] * 3, [0.0] * 3, 0.19, "the generator has collapsed"),
+        ([0.5, 0.5, 0.5], [0.0, 0.0, 0.15], 0.19, None),  # it has recovered
+        ([1, 1, 1], [0.01, 0.01, 0.14], 0.19, "the discriminator is too far ahead"),
+        ([1, 1, 1], [0.149] * 3, 0.2, "the discriminator is too far ahead"),  # the limit is three quarters
+        ([1, 1, 1], [0.151] * 3, 0.2, None),  # what it has to learn, it has learnt
         ([0.5, 0.98, 0.96, 0.98], [0.01] * 4, 0.19, "the generator has collapsed"),  # .973 on average
         ([1, 1, 1], [0.0189] * 3, 0.19, "the generator has collapsed"),  # the limit is a tenth
         ([1, 1, 1], [0.0191] * 3, 0.19, "the discriminator is too far ahead"),
@@ -126,10 +132,15 @@ def rows(accuracies, spreads):
         ([1, 1, 1], [0.001, None, None], 0.19, "the generator has collapsed"),  # drawn every third epoch
         ([1, 1, 1], [None] * 3, 0.19, "the discriminator is too far ahead"),
         ([1, 1], [0.0, 0.0], 0.19, None),  # too early
-        ([1, 1, 0.97, 0.97, 0.96], [0.0] * 5, 0.19, None),  # .967 on average
-        ([1, 1, 1, math.nan], [0.0] * 4, 0.19, None),
+        ([1, 1], [None] * 2, 0.19, None),
+        ([1, 1, 0.97, 0.97, 0.96], [0.1] * 5, 0.19, None),  # .967 on average
+        ([1, 1, 1, math.nan], [0.19] * 4, 0.19, "the training has diverged"),
+        ([math.nan] * 3, [None] * 3, None, "the training has diverged"),
+        ([math.inf], [0.19], 0.19, "the training has diverged"),  # no chance: one epoch is enough
+        ([0.5] * 3, [0.1, 0.1, math.nan], 0.19, "the training has diverged"),
+        ([math.nan, 0.7, 0.7, 0.7], [0.19] * 4, 0.19, None),
+        ([math.nan] * 3, [0.0] * 3, 0.19, "the generator has collapsed"),
         ([0.9, 0.8, 0.7], [0.19] * 3, 0.19, None),
-        ([math.nan] * 3, [0.0] * 3, 0.19, None),
         ([], [], 0.19, None),
     ],
 )
@@ -141,6 +152,11 @@ def test_verdict(accuracies, spreads, data_spread, kind):
 def test_verdict_names_what_was_measured_and_what_to_do():
     history = tinyconv.history.History(rows([1.0, 0.985, 0.985], [0.002] * 3))
     said = verdict(history, 0.19)
-    assert "right in 99.0 % of its answers" in said and "spread is 0.002, that of the data 0.190" in said
+    first = "the generator has collapsed: the samples' spread is 0.002, that of the data 0.190"
+    assert said.startswith(f"{first}, and in the last 3 epochs the discriminator was right in 99.0 % of its answers; ")
     assert "lower learning rate for the discriminator" in said
+    said = verdict(rows([0.9, 0.9, 0.9], [0.002] * 3), 0.19)
+    assert said.startswith(f"{first}; start again with a lower learning rate") and "discriminator" not in said
+    said = verdict(rows([0.9, 0.9, math.nan], [0.19] * 3), 0.19)
+    assert "the discriminator's share of right answers is nan" in said and "lower learning rates" in said
     assert verdict([{"epoch": k, "train_loss": 0.5} for k in range(5)]) is None  # no GAN's rows
