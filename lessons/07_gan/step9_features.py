@@ -98,7 +98,7 @@ def parts(n: int | None = None) -> dict[str, Any]:
 
 def features(model: Any | None, sets: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return each set's features: D's, or without a model the pixels."""
-    of = (lambda x: x.reshape(len(x), -1)) if model is None else lambda x: discriminator_features(model, 2 * x - 1)
+    of = (lambda x: x.reshape(len(x), -1)) if model is None else lambda x: discriminator_features(model, x)
     return {name: of(images) for name, (images, _) in sets.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import nn
+from tinyconv import models, nn
 from tinyconv.generative import features as module
 from tinyconv.generative.features import discriminator_features, svm_error
 from tinyconv.vision.svm import LinearSVM
@@ -97,6 +97,24 @@ def test_layers_and_sizes(judge: nn.Sequential, rng: np.random.Generator) -> Non
     np.testing.assert_array_equal(discriminator_features(pair, images), both)
     maxout = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Maxout(3), nn.Flatten(), nn.Linear(392, 1))
     assert discriminator_features(maxout, images).shape == (2, 2 * 16)
+
+
+def test_a_gans_images_are_in_0_to_1_and_scaled_by_it(rng: np.random.Generator) -> None:
+    """DCGAN's networks see [-1, 1], the first GAN's [0, 1]; from outside nobody need know."""
+    images = rng.uniform(0, 1, (3, 1, 8, 8)).astype(np.float32)
+    for build, seen in ((models.dcgan, 2 * images - 1), (models.gan, images)):
+        tinyconv.manual_seed(0)
+        model = build(image_size=8, scale="lesson", width=0.1)
+        if build is models.gan:
+            model.discriminator = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+        wanted = discriminator_features(model.discriminator, seen)
+        np.testing.assert_array_equal(discriminator_features(model, images), wanted)
+        np.testing.assert_array_equal(discriminator_features(model, tinyconv.tensor(images)), wanted)
+        for bad, what in ((2 * images - 1, "-"), (images * 255, "0.* to 2"), (images * np.nan, "nan to nan")):
+            with pytest.raises(ValueError, match=rf"^discriminator_features: a GAN's images must be .* got {what}"):
+                discriminator_features(model, bad)
+    edges = np.stack([np.zeros((1, 8, 8)), np.ones((1, 8, 8))])
+    assert np.isfinite(discriminator_features(model, edges)).all()
 
 
 IMAGES = np.zeros((1, 2, 16, 16), np.float32)
@@ -192,6 +210,26 @@ def test_costs_beyond_the_hard_margin_are_not_tried(rng: np.random.Generator, mo
     train = corners(rng, 40, 0.01)
     assert svm_error(*train, *train, *train, costs=[1e-5, 10.0, 100.0, 1000.0]).error == 0
     assert tried == [1e-5, 10.0]
+
+
+def test_machines_are_at_most_1_percent_above_their_minimum(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Noted(LinearSVM):
+        def fit(self, *examples: Any) -> Any:
+            plane = super().fit(*examples)
+            made.append((self, plane))
+            return plane
+
+    monkeypatch.setattr(module, "LinearSVM", Noted)
+    train = corners(rng, 60, 0.6)
+    svm_error(*train, *train, *train, costs=[1e-3, 1e-1])
+    assert len(made) == 6
+    for svm, plane in made:
+        assert (svm.tolerance, svm.positive_weight) == (0.01, 1)
+        assert plane.gap <= 0.01 * plane.objective
 
 
 X, Y = np.eye(4), np.arange(4)

@@ -167,7 +167,7 @@ def test_level_features_have_the_same_mean_norm_in_both_layers(steps):
                                    given["test"][:, cut] / given["learn"][:1, cut])  # fmt: skip
     model, sets = steps[9].build(4), steps[9].parts(10)
     first = steps[9].features(model, sets)["learn"][:, : 16 * 16]
-    maps = discriminator_features(model, 2 * sets["learn"][0] - 1, ["lrelu1"])
+    maps = discriminator_features(model.discriminator, 2 * sets["learn"][0] - 1, ["lrelu1"])
     np.testing.assert_array_equal(first, maps, err_msg="256 are the first layer's")
 
 

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyconv import nn
+from tinyconv import device, nn
 from tinyconv.explain.layers import as_images, batches, check_count, check_model, evaluating, outputs_of, sequence
 from tinyconv.functional.pool import adaptive_max_pool2d
 from tinyconv.tensor import Tensor
 from tinyconv.vision.svm import LinearSVM, Plane, feature_scale
 
 COSTS = (1e-3, 1e-2, 3e-2, 1e-1)
+TOLERANCE = 1e-2  # share of the objective that may lie above its minimum
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Maxout)
 
 
@@ -28,9 +29,9 @@ def discriminator_features(
     Parameters
     ----------
     model : Module
-        A discriminator (an nn.Sequential unless ``layers`` are named), or a GAN, whose discriminator is taken.
+        A GAN, whose discriminator is taken, or a discriminator (an nn.Sequential unless ``layers`` are named).
     images : array or Tensor, (N, C, H, W)
-        In the scale that the discriminator was trained in.
+        For a GAN in [0, 1]: it scales them itself. For a discriminator in the scale that it was trained in.
     layers : sequence of str, optional
         Names of layers that give maps (N, K, OH, OW). By default all activation functions that do.
     size : int
@@ -48,7 +49,7 @@ def discriminator_features(
     TypeError
         model is no Module, or no nn.Sequential and no layers are named.
     ValueError
-        A named layer gives no maps, there is none that does, or there are no images.
+        A named layer gives no maps, there is none that does, there are no images, or a GAN's are not in [0, 1].
     """
     op = "discriminator_features"
     judge = getattr(model, "discriminator", model)
@@ -59,6 +60,9 @@ def discriminator_features(
     else:
         found = [layers] if isinstance(layers, str) else list(layers)
     everything, parts = as_images(op, judge, images), []
+    if judge is not model and hasattr(model, "scaled"):
+        _check_unit(op, everything)
+        everything = model.scaled(everything)
     with evaluating(judge):
         for part in batches(len(everything), step):
             outputs = outputs_of(op, judge, found, everything[part])
@@ -66,6 +70,17 @@ def discriminator_features(
                 found = [name for name in found if outputs[name].ndim == 4]
             parts.append(_pooled(op, [(name, outputs[name]) for name in found], count))
     return np.concatenate(parts)
+
+
+def _check_unit(op: str, images: Tensor) -> None:
+    """Raise unless a GAN's images are in [0, 1]."""
+    pixels = device.host(images.data)
+    low, high = pixels.min(), pixels.max()
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise ValueError(
+            f"{op}: a GAN's images must be in [0, 1], which it scales itself, got {low:g} to {high:g}; "
+            "bytes are to be divided by 255"
+        )
 
 
 def _pooled(op: str, outputs: list[tuple[str, np.ndarray]], size: int) -> np.ndarray:
@@ -109,7 +124,7 @@ def svm_error(
 
     Features are scaled by the factor that gives those of ``train`` the mean norm 20, which the costs are meant for. The
     loss is the hinge of :class:`~tinyconv.vision.svm.LinearSVM`; the paper's machines square it (Radford et al. 2015,
-    sec. 5.1), so its costs are not ours.
+    sec. 5.1), so its costs are not ours. What a machine minimises is at most 1 % above its minimum.
 
     Parameters
     ----------
@@ -117,8 +132,8 @@ def svm_error(
     labels, validation_labels, test_labels : array, (n,), ints
         Machines are trained for the classes in ``labels``, of which there must be at least two.
     costs : sequence of floats
-        To choose from by the error on the validation examples; of equally good ones the smallest. A thousand examples
-        of 1,536 numbers and ten classes take 1 s of one core at 1e-3, 12 s at 1e-1.
+        To choose from by the error on the validation examples; of equally good ones the smallest. Large ones take more
+        time: their machines need more passes over the examples.
 
     Returns
     -------
@@ -141,8 +156,7 @@ def svm_error(
     scale = x.dtype.type(feature_scale(x))
     least, chosen, machines = np.inf, 0.0, []
     for cost in sorted(costs):
-        # 1 % above the minimum: on digits' features the same errors as 0.01 %, in a fraction of the time.
-        svm = LinearSVM(C=cost, positive_weight=1.0, tolerance=1e-2)
+        svm = LinearSVM(C=cost, positive_weight=1.0, tolerance=TOLERANCE)
         planes = [svm.fit(x * scale, y == k) for k in classes]
         error = _error(planes, classes, held_out, scale)
         if error < least:
