@@ -42,6 +42,8 @@ LAYERS = [
     ("Flatten", (0, 2), {}, IMAGE),
     ("Unflatten", (1, (2, 2)), {}, IMAGE),
     ("Unflatten", (-1, (3, 1, 2)), {}, (5, 6)),
+    ("Unflatten", (1, (-1, 2)), {}, IMAGE),
+    ("Unflatten", (2, [3, -1, 1]), {}, IMAGE),
     ("ZeroPad2d", (2,), {}, IMAGE),
     ("ZeroPad2d", ((0, 1, 2, 3),), {}, IMAGE),
     ("Upsample", (), {"scale_factor": 2}, IMAGE),
@@ -167,6 +169,42 @@ def test_batch_norm_runs_on_reference_and_counts_batches() -> None:
         layer(tinyconv.ones(2, 3))
     with pytest.raises(ValueError, match=r"BatchNorm1d: x must be \(N, C\) or \(N, C, L\)"):
         nn.BatchNorm1d(3)(tinyconv.ones(2, 3, 1, 1))
+
+
+@pytest.mark.parametrize("sizes", [(3, -1), (-1, 3), (0, 4), (5, 2, -1)])
+def test_unflatten_of_no_elements_equals_torch(sizes: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinyconv[parity]'")
+    assert (
+        nn.Unflatten(1, sizes)(tinyconv.zeros(2, 0, 3)).shape
+        == torch.nn.Unflatten(1, sizes)(torch.zeros(2, 0, 3)).shape
+    )
+
+
+@pytest.mark.parametrize("sizes", [4, None, "22", (2.0, 2), (True, 4), (2, None), {2: 2}])
+def test_unflatten_takes_a_tuple_of_ints(sizes: Any) -> None:
+    with pytest.raises(TypeError, match="^Unflatten: unflattened_size must be a tuple of ints, .* got "):
+        nn.Unflatten(1, sizes)
+
+
+@pytest.mark.parametrize("sizes", [(), (-1, -1), (-2, -2)])
+def test_unflatten_infers_one_size_only(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match="^Unflatten: unflattened_size must be a tuple of ints, one of which may be -1"
+    ):
+        nn.Unflatten(1, sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"), [((3, -1), "a multiple of 3"), ((0, -1), "a multiple of 0"), ((2, 3), "6"), ((0, 4), "0")]
+)
+def test_unflatten_of_what_does_not_fit(sizes: tuple[int, ...], wanted: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'tinyconv[parity]'")
+    with pytest.raises(RuntimeError):
+        torch.nn.Unflatten(1, sizes)(torch.zeros(2, 4, 3))
+    with pytest.raises(
+        ValueError, match=rf"^Unflatten: axis 1 must have {wanted} elements for .* got shape \(2, 4, 3\)"
+    ):
+        nn.Unflatten(1, sizes)(tinyconv.zeros(2, 4, 3))
 
 
 def test_constructor_errors() -> None:

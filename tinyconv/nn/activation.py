@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinyconv import errors, functional
 from tinyconv.functional.maxout import check_pieces
 from tinyconv.nn.module import Module
@@ -122,23 +124,38 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Give axis ``dim`` these sizes: PyTorch's ``Unflatten(1, (C, H, W))`` makes maps of the rows (N, C * H * W)."""
+    """Give axis ``dim`` these sizes: PyTorch's ``Unflatten(1, (C, H, W))`` makes maps of the rows (N, C * H * W).
+
+    One size may be -1: what is left for it.
+    """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
-        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+        self.dim, self.unflattened_size = dim, _sizes(unflattened_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        dim = errors.check_axis("Unflatten", self.dim, x.ndim)
-        if x.shape[dim] != math.prod(self.unflattened_size):
-            raise ValueError(
-                f"Unflatten: axis {dim} must have {math.prod(self.unflattened_size)} elements for "
-                f"{self.unflattened_size}, got shape {x.shape}"
-            )
-        return functional.reshape(x, (*x.shape[:dim], *self.unflattened_size, *x.shape[dim + 1 :]))
+        dim, sizes = errors.check_axis("Unflatten", self.dim, x.ndim), self.unflattened_size
+        count, known = x.shape[dim], math.prod(n for n in sizes if n != -1)
+        if -1 in sizes and known and count % known == 0:
+            sizes = tuple(count // known if n == -1 else n for n in sizes)
+        if math.prod(sizes) != count or -1 in sizes:
+            many = f"a multiple of {known}" if -1 in sizes else f"{known}"
+            raise ValueError(f"Unflatten: axis {dim} must have {many} elements for {sizes}, got shape {x.shape}")
+        return functional.reshape(x, (*x.shape[:dim], *sizes, *x.shape[dim + 1 :]))
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+def _sizes(sizes: Any) -> tuple[int, ...]:
+    """Return the sizes of an axis taken apart, of which one may be -1, or raise."""
+    wanted = f"Unflatten: unflattened_size must be a tuple of ints, one of which may be -1, got {sizes!r}"
+    whole = isinstance(sizes, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in sizes)
+    if not whole or any(isinstance(n, bool) for n in sizes):
+        raise TypeError(wanted)
+    if not sizes or min(sizes) < -1 or list(sizes).count(-1) > 1:
+        raise ValueError(wanted)
+    return tuple(int(n) for n in sizes)
 
 
 class ZeroPad2d(Module):
