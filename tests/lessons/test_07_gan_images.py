@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from _claims import check_claim
 from _exercises import LESSONS, load
 from _steps import check_step, run_step
 
@@ -385,3 +386,8 @@ def test_a_claim_on_images_can_be_measured(claims, name, size):
 def test_these_claims_are_among_the_lessons(claims):
     assert list(claims.CLAIMS) == CLAIMS
     assert set(CLAIMS) <= set(load(LESSON / "claims.py", "lesson_07_claims_with_images").CLAIMS)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_the_readme_says_what_was_measured_on_images(claims, name):
+    check_claim(LESSON, claims, name)
