@@ -54,6 +54,19 @@ def test_a_changed_verdict_judges_the_stored_runs_again(tmp_path, capsys):
     assert "X: not asserted\n" in capsys.readouterr().out
 
 
+def test_what_another_process_wrote_meanwhile_is_kept(tmp_path):
+    """While seed 0 of X is measured, someone else finishes Y."""
+    out, table = tmp_path / "found.json", program([])
+
+    def slow(seed):
+        claims.measure(table, ["Y"], 1, out, "09_lesson")
+        return {"twice": 2 * seed}
+
+    claims.measure({"X": (slow, table["X"][1])}, ["X"], 1, out, "09_lesson")
+    found = json.loads(out.read_text("utf-8"))["claims"]
+    assert {name: list(entry["runs"]) for name, entry in found.items()} == {"Y": ["0"], "X": ["0"]}
+
+
 def test_an_unknown_claim_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         claims.main(program([]), str(tmp_path / "claims.py"), "Claims.", ["--claim", "Z"])
