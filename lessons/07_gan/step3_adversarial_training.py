@@ -123,8 +123,8 @@ for title, images in tests.items():
     print(f"{title:29s}" + "".join(f"{error:18.1%}" for error in errors))
 
 # %% [markdown]
-# Errors on attacks fall from 100 to 28 %, those on digits as they are stay. (claims.py: with other seeds they grow by up
-# to a point; the paper's fall.) But:
+# Errors on attacks fall from 100 to 28 %, those on digits as they are stay. (With other seeds they grow by up to a
+# point, claims.py; the paper's fall.) But:
 #
 # - **Another eps.** The network that learnt at 0.25 errs more often at 0.1 than at 0.25.
 # - **Another clip rule.** Attacks that are clipped are other images than those it has seen. And the network trained on
