@@ -85,7 +85,7 @@ def _untrained(seed: int, size: tuple[int, int]) -> Any:
     """Return the GAN as its training begins, with the mean image in its last biases."""
     tinyconv.manual_seed(seed)
     model = models.gan(scale="lesson")
-    bias_to_mean(model, _digits(size))
+    bias_to_mean(model, _digits(size)[:500])  # as train_gan does
     return model
 
 

@@ -22,17 +22,19 @@ def time_it(ways: dict[str, tuple[Callable, Callable]], n: int, rng: np.random.G
     y, switches, dx = np.empty((n, 240, 1), np.float32), np.empty((n, 240, 1), np.int64), np.empty_like(x)
     before, times, results = tinyconv.get_num_threads(), {}, []
     tinyconv.set_num_threads(1)
-    for name, (forward, backward) in ways.items():
+    try:
+        for name, (forward, backward) in ways.items():
 
-        def run(forward: Callable = forward, backward: Callable = backward) -> None:
-            forward(x, y, switches)
-            backward(y, switches, dx)
+            def run(forward: Callable = forward, backward: Callable = backward) -> None:
+                forward(x, y, switches)
+                backward(y, switches, dx)
 
-        dx[...] = np.nan
-        run()
-        results.append(dx.copy())
-        times[name] = 1000 * float(np.median(timeit.repeat(run, number=1, repeat=1 if name == "loops" else 25)))
-    tinyconv.set_num_threads(before)
+            dx[...] = np.nan
+            run()
+            results.append(dx.copy())
+            times[name] = 1000 * float(np.median(timeit.repeat(run, number=1, repeat=1 if name == "loops" else 25)))
+    finally:
+        tinyconv.set_num_threads(before)
     assert all(np.array_equal(found, results[0]) for found in results)
     return times
 

@@ -3,10 +3,10 @@
 #
 # minutes 5 | needs step5_networks.py | next step7_look_inside.py
 #
-# Algorithm 1: one step of D on a batch of real and as many made images, one of G through the new D, and again. First
-# one step of it by hand, then the whole: GAN's two networks learn 4,500 handwritten digits, DCGAN's (step 8) 5,000
-# pieces of clothing. Nobody looks at labels. Rates and epochs are the library's recipe; step 7 shows what the paper's
-# make of networks as small as these.
+# Algorithm 1, with the second loss of step 4: one step of D on a batch of real and as many made images, one of G
+# through the new D, and again. First one step of it by hand, then the whole: GAN's two networks learn 4,500 handwritten
+# digits, DCGAN's (step 8) 5,000 pieces of clothing. Nobody looks at labels. Rates and epochs are the library's recipe;
+# step 7 shows what the paper's make of networks as small as these.
 
 # %%
 from pathlib import Path
@@ -38,15 +38,14 @@ SAMPLES = 10_000  # for the Parzen windows
 # ## One step by hand
 #
 # D's loss is half of both cross-entropies: -log D(x) is softplus(-logit), -log(1 - D(G(z))) is softplus(logit). G's is
-# -log D(G(z)). What matters is who learns. For D made images are just numbers (no_grad). G's gradient goes back through
-# all of D, but its optimizer has only G's weights. Dropout in D stays on for both, as in the released program.
+# the second, -log D(G(z)). What matters is who learns. For D made images are just numbers (no_grad). G's gradient goes
+# back through all of D, but its optimizer has only G's weights. Dropout in D stays on, as in the released program.
 
 
 # %%
-def one_step(model: Any, real: tinyconv.Tensor, between: Any = None) -> None:
+def one_step(model: Any, real: tinyconv.Tensor, between: Any = lambda: None) -> None:
     """Do the first step of algorithm 1; ``between`` is called after D's part."""
-    recipe = recipe_of(model)
-    D, G, n, seed = model.discriminator, model.generator, len(real), initial_seed()
+    D, G, n, seed, recipe = model.discriminator, model.generator, len(real), initial_seed(), recipe_of(model)
     learn_d = optim.Adam(D.parameters(), recipe.discriminator, (recipe.beta1, 0.999))
     learn_g = optim.Adam(G.parameters(), recipe.generator, (recipe.beta1, 0.999))
     z = tinyconv.tensor(model.latent(n, seed, "gan.discriminator"))  # as the library draws it
@@ -56,8 +55,7 @@ def one_step(model: Any, real: tinyconv.Tensor, between: Any = None) -> None:
     learn_d.zero_grad()
     loss.backward()
     learn_d.step()
-    if between:
-        between()
+    between()
     loss = F.softplus(-D(G(tinyconv.tensor(model.latent(n, seed, "gan.generator"))))).mean()
     learn_g.zero_grad()
     loss.backward()
@@ -79,14 +77,13 @@ def compare(seed: int, n: int) -> tuple[bool, float, float]:
                 AlgorithmOne()(model, optimizer, real, None, 0)
         seen.append(weights(model))
     start, middle, *ends = seen
-    still, moved = (most(start[part], middle[part]) for part in ("generator", "discriminator"))
+    still, moved = (most(start[part], middle[part]) for part in start)
     return still == 0, moved, max(most(ends[0][part], ends[1][part]) for part in start)
 
 
 def weights(model: Any) -> dict[str, list[np.ndarray]]:
     """Return copies of both networks' weights."""
-    parts = {"generator": model.generator, "discriminator": model.discriminator}
-    return {name: [p.detach().numpy().copy() for p in net.parameters()] for name, net in parts.items()}
+    return {k: [p.data.copy() for p in getattr(model, k).parameters()] for k in ("generator", "discriminator")}
 
 
 def most(left: list[np.ndarray], right: list[np.ndarray]) -> float:
@@ -108,6 +105,11 @@ def held_out(n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
 def judge(samples: np.ndarray, n: int | None = None) -> Parzen:
     """Return the log-likelihood of the test digits under windows around samples."""
     return parzen(samples, *held_out(n))
+
+
+def compared(count: int, n: int, few: int | None = None, seed: int = 0) -> dict[str, Parzen]:
+    """Return the same for count of n training digits as if they were samples, a Gaussian, and the mean digit."""
+    return references(digits("train", n).images, *held_out(few), count, seed)
 
 
 def watched(model: Any, name: str, n: int, epochs: int, folder: Path, **how: Any) -> Any:
@@ -140,9 +142,9 @@ if __name__ == "__main__":
         how = {"seed": seed, "checkpoint": lesson.checkpoint(FILES[name]), "resume": lesson.resume}
         watched(model, name, n, 1 if short else recipe.epochs, lesson.out / f"samples-{name}", **how)
         if name == "gan":
-            some, count = (50, 200) if short else (None, SAMPLES)
+            count, some = (200, 50) if short else (SAMPLES, None)
             print(judge(model.sample(count, seed), some))
-            for text, found in references(digits("train").images[:n], *held_out(some), count).items():
+            for text, found in compared(count, n, some, seed).items():
                 print(f"  to compare, {text}: {found.mean:.1f}")
     print(f"try one: tinyconv sample --weights {lesson.checkpoint()}")
     lesson.next(why="what has it learnt, and why not by the paper's rates?")

@@ -11,7 +11,7 @@ from _exercises import LESSONS, load
 
 import tinyconv
 from tinyconv import data, models
-from tinyconv.generative.training import PAPER
+from tinyconv.generative.training import PAPER, Recipe
 from tinyconv.models.gan import bias_to_mean
 
 LESSON = LESSONS / "07_gan"
@@ -67,6 +67,20 @@ def test_parzen_trains_by_the_recipe_and_judges_start_and_end(claims, untrained)
         "the discriminator is too far ahead",
     )
     assert run["data spread"] == pytest.approx(0.187, abs=0.02)
+
+
+def test_a_training_begins_with_the_mean_of_500_digits_and_so_does_the_start(claims):
+    """The start that is judged has the bias that train_gan gives: of the first 500 digits, not of all."""
+    start = claims._untrained(3, (600, 60))
+    mean = np.stack([data.mnist()[i][0] for i in range(500)]).astype(np.float64).mean(axis=0).ravel()
+    mean = np.clip(mean, 1e-3, 1 - 1e-3)
+    np.testing.assert_allclose(start.generator.fc3.bias.data, np.log(mean / (1 - mean)), rtol=1e-5, atol=1e-6)
+    tinyconv.manual_seed(3)
+    model = models.gan(scale="lesson")
+    nothing = Recipe(1e-12, 1e-12, 0.5, batch_size=100, epochs=1)
+    claims._step("step6_train").learn(model, "gan", 600, seed=3, recipe=nothing, progress=False)
+    for ours, trained in zip(start.parameters(), model.parameters(), strict=True):
+        np.testing.assert_allclose(ours.data, trained.data, atol=1e-6)
 
 
 def test_both_claims_share_the_recipes_training(claims, untrained, monkeypatch):

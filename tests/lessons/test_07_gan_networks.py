@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tinyconv import data, models, nn
 from tinyconv.checkpoint import Checkpoint
 from tinyconv.generative.parzen import Parzen, log_likelihood
 from tinyconv.generative.training import PAPER, RECIPES
+from tinyconv.generative.watch import _even
 from tinyconv.lesson import steps_of
 from tinyconv.random import training_step
 from tinyconv_kernels import cpu
@@ -72,7 +74,17 @@ def test_times_are_kept_apart_and_wrong_gradients_found(steps):
     wrong = (pair[0], lambda dy, switches, dx: pair[1](dy, 0 * switches, dx))
     with pytest.raises(AssertionError):
         steps[5].time_it({"loops": pair, "others": wrong}, 2, np.random.default_rng(0))
-    tinyconv.set_num_threads(before)
+
+    def broken(*given):
+        raise RuntimeError("no kernel")
+
+    tinyconv.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="no kernel"):
+            steps[5].time_it({"loops": (broken, broken)}, 2, np.random.default_rng(0))
+        assert tinyconv.get_num_threads() == 2, "put back whatever goes wrong"
+    finally:
+        tinyconv.set_num_threads(before)
 
 
 def test_the_gradient_check_finds_both_slips(steps, capsys):
@@ -178,6 +190,52 @@ def test_samples_are_judged_by_the_test_digits(steps):
     )  # fmt: skip
 
 
+def test_what_samples_are_compared_with_are_the_training_digits_alone(steps, monkeypatch):
+    """Not the 500 that choose the width; as many as there are samples; by the seed."""
+    seen = []
+    monkeypatch.setattr(steps[6], "references", lambda *given: seen.append(given))
+    steps[6].compared(70, 4500, 9, 3)
+    steps[6].compared(70, 20)
+    train = data.mnist("train")
+    for (images, validation, test, count, seed), n, few, wanted in zip(
+        seen, (4500, 20), ((9, 9), (500, 1000)), ((70, 3), (70, 0)), strict=True
+    ):
+        assert (len(images), (len(validation), len(test)), (count, seed)) == (n, few, wanted)
+        np.testing.assert_array_equal(images[-1], train[n - 1][0])
+        np.testing.assert_array_equal(validation[0], train[4500][0])
+        np.testing.assert_array_equal(test[0], data.mnist("test")[0][0])
+
+
+def test_the_picture_of_epoch_0_has_the_mean_digit(steps, monkeypatch, tmp_path):
+    """That of the first 500, as train_gan would begin; a resumed run has had it."""
+    seen = []
+
+    class Watch:
+        def __init__(self, model, folder, **how):
+            seen.append(how)
+
+        def before(self, model):
+            seen.append(model.sample(np.zeros((1, 64), np.float32)))
+
+        def finish(self):
+            return []
+
+    monkeypatch.setattr(steps[6], "Watch", Watch)
+    monkeypatch.setattr(steps[6], "learn", lambda *given, **how: seen.append((given[1:], how)))
+    monkeypatch.setattr(steps[6], "training_curves", lambda *given: None)
+    monkeypatch.setattr(steps[6].lesson, "save", lambda fig, name, *, alt: None)
+    for resume in (False, True):
+        steps[6].watched(models.gan(scale="lesson"), "gan", 600, 180, tmp_path, seed=1, resume=resume)
+    (watch, first, (given, how)), rest = seen[:3], seen[3:]
+    images = np.stack([data.mnist("train")[i][0] for i in range(600)])
+    mean = np.clip(images[:500].mean(axis=0), 1e-3, 1 - 1e-3)
+    np.testing.assert_allclose(first[0], mean, atol=1e-6)
+    assert np.abs(first[0] - images.mean(axis=0)).max() > 0.01, "not the mean of all"
+    assert watch["every"] == 9 and watch["data_spread"] == pytest.approx(steps[6].spread(images))
+    assert given == ("gan", 600) and (how["epochs"], how["seed"], how["resume"]) == (180, 1, False)
+    assert len(rest) == 2, "no picture of epoch 0"
+
+
 @pytest.mark.slow
 def test_step_6_leaves_two_models_that_can_be_resumed_and_sampled(tmp_path):
     script = LESSON / "step6_train.py"
@@ -214,14 +272,32 @@ def test_windows_of_a_middle_width_are_likeliest(steps, figures):
 def test_the_table_of_log_likelihoods_and_its_curves(steps, figures, capsys):
     sigmas = np.array([0.1, 1.0])
     found = {name: Parzen(k, 0.5, 0.1, sigmas, np.array([k, 1.0])) for k, name in enumerate(("GAN", "mean image"))}
-    steps[7].print_judgement(found)
+    steps[7].print_judgement(found, 200, 4500)
+    steps[7].print_judgement(found, 10_000, 4500)
     text = capsys.readouterr().out
+    assert "windows around 200 samples or means, 200 training images" in text
+    assert "windows around 10,000 samples or means, 4,500 training images" in text
     assert re.search(r"GAN +0\.0 \+- 0\.5, sigma 0\.100", text) and re.search(r"mean image +1\.0 \+- 0\.5", text)
     assert "GAN 225 +- 2, deep GSN 214 +- 1.1, DBN 138 +- 2, stacked CAE 121 +- 1.6" in text
     assert "high variance" in text
     lines = figures["parzen"].axes[0].lines
     assert [line.get_label() for line in lines] == ["GAN", "mean image"]
     np.testing.assert_array_equal(lines[1].get_ydata(), [1.0, 1.0])
+
+
+def test_samples_and_test_digits_are_as_far_from_the_training_digits_as_is_said(steps, figures, monkeypatch, capsys):
+    """Samples that are copies have a distance of 0, test digits that of a search through all pairs."""
+    train = np.stack([data.mnist("train")[i][0] for i in range(30)])
+    test = np.stack([data.mnist("test")[i][0] for i in range(500)]).reshape(500, 1, 784)
+    for name in ("nearest", "interpolations"):
+        monkeypatch.setattr(steps[7], name, lambda *given, **how: steps[7].plt.figure())
+    steps[7].show(SimpleNamespace(sample=lambda n, seed: train[np.arange(n) % 20]), 30)
+    wanted = np.median(np.sqrt(((test - train.reshape(1, 30, 784)) ** 2).sum(axis=2)).min(axis=1))
+    text = capsys.readouterr().out
+    assert f"nearest training digit: samples 0.00, test digits {wanted:.2f}" in text and wanted > 5
+    spreads = [part.std(axis=0).mean() for part in (train[:20], train)]
+    assert "spread: samples {:.3f}, training digits {:.3f}".format(*spreads) in text
+    assert list(figures) == ["nearest", "interpolations"]
 
 
 @pytest.mark.parametrize(("limit", "figure"), [(None, "rates"), (0.005, "rates-and-weights")])
@@ -235,6 +311,7 @@ def test_the_papers_rates_are_the_papers(steps, figures, monkeypatch, limit, fig
     assert how["recipe"] is PAPER and list(figures) == [figure]
     assert edges(model.discriminator) == pytest.approx([limit or 784**-0.5, limit or 128**-0.5], rel=0.01)
     assert edges(model.generator) == pytest.approx([0.1] * 3, rel=0.01)
+    assert not any(p.data.any() for p in model.parameters() if p.ndim == 1), "all biases 0: train_gan sets the last"
     assert (PAPER.discriminator, PAPER.generator, PAPER.beta1, PAPER.batch_size) == (0.1, 0.1, None, 100)
 
 
@@ -261,6 +338,25 @@ def test_the_readmes_networks_are_the_librarys():
         assert row[0] == f"{g1:,} ReLU, {g2:,} ReLU, {out} sigmoid"
         assert row[1] == f"{d1 // count} maxout, {d2 // count} maxout, of {count} pieces; {one} logit"
         assert row[2].startswith(f"{z.latent_shape[0]} numbers")
+
+
+def test_the_lessons_share_of_the_papers_units_and_parameters():
+    both = [models.gan(scale=scale, device="meta") for scale in ("lesson", "paper")]
+    parameters, units = ([count(model) for model in both] for count in (
+        lambda model: sum(p.numel() for p in model.parameters()),
+        lambda model: sum(p.shape[1] for p in model.parameters() if p.ndim > 1 and p.shape[1] not in (64, 100, 784)),
+    ))  # fmt: skip
+    assert units == [2 * (512 + 128), 2 * (1200 + 240)]
+    readme = " ".join((LESSON / "README.md").read_text("utf-8").split())
+    shares = (100 * small / large for small, large in (units, parameters))
+    assert "Not: {:.0f} % of the units and {:.0f} % of the parameters,".format(*shares) in readme
+
+
+def test_the_strips_rows_are_those_of_the_readme():
+    """Step 6 draws every ninth epoch of 180, the strip eight of these."""
+    epochs = _even(list(range(0, RECIPES["gan", "lesson"].epochs + 1, 9)), 8)
+    readme = " ".join((LESSON / "README.md").read_text("utf-8").split())
+    assert f"rows for epochs {', '.join(map(str, epochs[:-1]))} and {epochs[-1]}:" in readme
 
 
 def test_the_readmes_recipe_is_the_librarys():
