@@ -155,26 +155,38 @@ def measure_adversarial_training(seed: int, size: tuple[int, int, int] = SIZE) -
 
 
 def verdict_adversarial_training(runs: Runs) -> tuple[bool, str]:
-    """For every seed, not clipped: at most half the error at eps .25, at most .5 points more on digits as they are."""
-    holds = all(
-        run["free"]["0.25"] <= run["usual"]["0.25"] / 2 and run["free"]["clean"] <= run["usual"]["clean"] + 0.005
-        for run in runs
-    )
-
-    def change(kind: str, name: str = "free") -> str:
-        pairs = (f"{run['usual'][kind]:.1%} to {run[name][kind]:.1%}" for run in runs)
-        return " / ".join(pairs)
-
+    """For every seed, not clipped: at most half the error at eps .25."""
+    holds = all(run["free"]["0.25"] <= run["usual"]["0.25"] / 2 for run in runs)
     parts = [
-        f"attacked by .25 {change('0.25')}",
-        f"clean {change('clean')}",
-        f"another eps, .1: {change('0.1')}",
-        f"another rule, clipped: {change('0.25, clipped')}",
-        f"trained on clipped: {change('0.25, clipped', 'clipped')}",
-        f"clean {change('clean', 'clipped')}",
-        f"clipped random signs {change('random, clipped', 'clipped')}",
+        f"attacked by .25 {_change(runs, '0.25')}",
+        f"another eps, .1: {_change(runs, '0.1')}",
+        f"another rule, clipped: {_change(runs, '0.25, clipped')}",
+        f"trained on clipped: {_change(runs, '0.25, clipped', 'clipped')}",
+        f"clipped random signs {_change(runs, 'random, clipped', 'clipped')}",
     ]
     return holds, "; ".join(parts)
+
+
+def _change(runs: Runs, kind: str, name: str = "free") -> str:
+    return " / ".join(f"{run['usual'][kind]:.1%} to {run[name][kind]:.1%}" for run in runs)
+
+
+def measure_regularising(seed: int, size: tuple[int, int, int] = SIZE) -> dict[str, Any]:
+    """The three MLPs of ``adversarial training``: errors on 1,000 digits as they are.
+
+    One claim asserted both. It was split, bounds as they were, when errors on attacks had fallen and these had not.
+    """
+    test, ways = _digits(size)[1], {"usual": (), "free": (0.25,), "clipped": (0.25, BOX)}
+    return {
+        name: {"clean": _error(_trained("MLP", seed, size, *how), test.images, test.labels)}
+        for name, how in ways.items()
+    }
+
+
+def verdict_regularising(runs: Runs) -> tuple[bool, str]:
+    """For every seed, attacks not clipped: at most .5 points more errors on digits as they are."""
+    holds = all(run["free"]["clean"] <= run["usual"]["clean"] + 0.005 for run in runs)
+    return holds, f"clean {_change(runs, 'clean')}; trained on clipped {_change(runs, 'clean', 'clipped')}"
 
 
 # ------------------------------------------------------------------------------------------------------ step 4: game
@@ -232,14 +244,14 @@ def measure_saturation(seed: int, ahead: int = 500, steps: int = 200) -> dict[st
     """Step 4's generator of one weight; D has learnt 500 steps before; how far it comes in 200 steps, at rate .05."""
     shift = _step("step4_game").shift
     return {
-        name: abs(float(shift(saturating, seed, ahead, steps)[-1] + 2))
+        name: float(shift(saturating, seed, ahead, steps)[-1] + 2)
         for name, saturating in (("saturating", True), ("other", False))
     }
 
 
 def verdict_saturation(runs: Runs) -> tuple[bool, str]:
-    """For every seed -log D takes it at least 5 times as far as log(1 - D)."""
-    holds = all(run["other"] >= 5 * run["saturating"] for run in runs)
+    """For every seed -log D takes it at least 5 times as far towards the data as log(1 - D)."""
+    holds = all(run["other"] > 0 and run["other"] >= 5 * run["saturating"] for run in runs)
     far = [numbers(runs, name, form=".3f") for name in ("saturating", "other")]
     return holds, f"of 4 to go: log(1 - D) {far[0]}, -log D {far[1]}"
 
@@ -248,6 +260,7 @@ CLAIMS: Claims = {
     "fooled": (measure_fooled, verdict_fooled),
     "ostrich": (measure_ostrich, verdict_ostrich),
     "adversarial training": (measure_adversarial_training, verdict_adversarial_training),
+    "regularising": (measure_regularising, verdict_regularising),
     "optimal discriminator": (measure_optimal_discriminator, verdict_optimal_discriminator),
     "saturation": (measure_saturation, verdict_saturation),
 }

@@ -39,9 +39,9 @@ def smallest_change(x, weight, bias):
     """Return (change, other): the shortest way from each image to where another class scores as high as its own.
 
     ``change`` (N, D) has the smallest Euclidean length of all r for which, with k the class of x (the first of the
-    largest scores), some other class l scores at x + r what k scores there. ``other`` (N,) says which l; of two that
-    are equally near, the first. There are no bounds for x + r. A class with the same row of ``weight`` as k is never
-    nearer than another: no change of x brings it closer. Some class has another row.
+    largest scores), some other class l with another row of ``weight`` scores at x + r what k scores there. ``other``
+    (N,) says which l; of two that are equally near, the first. There are no bounds for x + r. Classes with the same row
+    as k do not count, whatever their bias: no change of x brings them closer. Some class has another row.
 
     Difficulty 2 of 3, 25 minutes. Hint: z_k - z_l changes by (w_k - w_l) @ r, and changes fastest along w_k - w_l: the
     distance is (z_k - z_l) / |w_k - w_l|. The nearest class need not have the second largest score.
@@ -92,7 +92,7 @@ def best_discriminator(data, fake, width=1.0):
 
         V = sum of (p log D + q log(1 - D)) * width        with 0 log 0 = 0
 
-    which is never above 0, and is -log 4 where both densities are the same and have a sum of 1.
+    which is never above 0, and is -log 4 where both densities are the same and have a sum times width of 1.
 
     Difficulty 1 of 3, 20 minutes. Hint: ``np.divide`` and ``np.log`` have ``out`` and ``where``. 1 - D is q / (p + q);
     as a difference it is 0 where p is much larger, and q may be small without being 0.
@@ -273,6 +273,8 @@ def pooled_features(layers, size=4):
 
 def algorithm_one(generator, discriminator, real, noise, rates):
     """Return (generator, discriminator) after one step of algorithm 1 (Goodfellow 2014), with gradients by hand.
+
+    The generator has its second loss, -log D (task 7.5), which the paper takes in practice.
 
     The generator (a, b) makes the sample a z + b of a number z; the discriminator (w, c) gives a number x the logit w x
     + c, and D(x) = sigmoid(logit). ``rates`` are (that of D, that of G). First D learns k times, k = len(real): step i

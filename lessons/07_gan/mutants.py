@@ -47,6 +47,8 @@ MUTANTS = [
     _mutant("7.2", "only the length of one class's weights", "lengths = np.sqrt((normals**2).sum(axis=2))",
             "lengths = np.sqrt((weight**2).sum(axis=1)) * (normals != 0).any(axis=2)"),
     _mutant("7.2", "forgets the bias", "x @ weight.T + bias, np", "x @ weight.T, np"),
+    _mutant("7.2", "the last of those that are equally near", "other = distances.argmin(axis=1)",
+            "other = distances.shape[1] - 1 - distances[:, ::-1].argmin(axis=1)"),
     # 7.3 adversarial_logistic
     _mutant("7.3", "the text books' sign: for the label -1 the attack helps",
             "eps * np.abs(weight).sum() - y * (x @ weight + bias)\n",

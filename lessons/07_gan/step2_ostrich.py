@@ -74,7 +74,7 @@ training, test = digits("train", 500 if lesson.smoke else TRAIN), digits("test",
 is_other = test.labels != 8
 images, labels = test.images[is_other], test.labels[is_other]
 models, made = {}, {}
-print(f"\n{len(labels)} digits become an 8      error: training, test   success   distortion: mean, largest")
+print(f"\n{len(labels)} digits, wanted: 8       error: training, test   success   distortion: mean, largest")
 for name in SZEGEDY:
     models[name] = szegedy(name, training, epochs=2 if lesson.smoke else 20, seed=lesson.seed)
     found = minimal_attack(models[name], images, 8)

@@ -95,8 +95,8 @@ def shift(saturating, seed, ahead=500, steps=200):
 # %% [markdown]
 # ## A network learns two hills
 #
-# Algorithm 1: by turns one step of D and one of G, with the second loss. G is a network from a normal z to a number;
-# its density is known only from samples. Nobody shows it the data: all it gets are D's slopes.
+# Algorithm 1: by turns one step of D and one of G, with the second loss. G is a network from a normal z to a number,
+# known only from samples. It never sees the data, only D's slopes. (One thread: more are slower for so few units.)
 
 
 # %%
@@ -115,8 +115,8 @@ def play(seed, looks):
 
 # %%
 if __name__ == "__main__":
-    seed, short = lesson.seed, lesson.smoke
-    D, V, jsd = best(np.array([0.5, 0.5]), np.array([0.9, 0.1]))
+    tinyconv.set_num_threads(1)
+    seed, short, (D, V, jsd) = lesson.seed, lesson.smoke, best(np.array([0.5, 0.5]), np.array([0.9, 0.1]))
     print(f"p = .5 .5, q = .9 .1: D* {D.round(6)}, V {V:.6f}, JSD {jsd:.6f}, -log 4 + 2 JSD {2 * jsd - np.log(4):.6f}")
     slope, bias = logistic(n := 1000 if short else 100_000, seed)
     print(f"logistic D, {n:,} samples each: logit {slope:.3f} x + {bias:.3f}; the best one: -1 x + 0.5")
@@ -146,5 +146,5 @@ if __name__ == "__main__":
         left = np.mean(samples < -0.25)
         print(f"after {t:5,} steps {left:3.0%} of G's samples on the left hill; D {D.min():.2f} to {D.max():.2f}")
     axes[0].legend(fontsize=8, loc="upper right")
-    lesson.save(fig, "hills", alt="one heap of samples becomes two, on the two hills of the data, while D becomes flat")
+    lesson.save(fig, "hills", alt="one heap of samples becomes two; D's hollow between them gets deep, then shallow")
     lesson.next(why="the same with images")

@@ -181,6 +181,23 @@ def test_7_2_a_class_with_the_same_row_is_not_nearer():
 
 
 @shortening
+def test_7_2_of_two_that_are_equally_near_the_first():
+    """From 0 it is 1 to class 1, at (1, 0), and 1 to class 2, at (-1, 0)."""
+    weight, bias = np.array([[0.0, 0], [1, 0], [-1, 0]]), np.array([0.0, -1, -1])
+    change, other = quietly(exercises.smallest_change, np.zeros((1, 2)), weight, bias)
+    assert list(other) == [1]
+    np.testing.assert_allclose(change, [[1, 0]])
+
+
+@shortening
+def test_7_2_a_class_with_the_same_row_and_bias_does_not_count():
+    weight, bias = np.array([[1.0, 0], [1, 0], [0, 1]]), np.zeros(3)
+    change, other = quietly(exercises.smallest_change, np.array([[1.0, 0.5]]), weight, bias)
+    assert list(other) == [2]
+    np.testing.assert_allclose(change, [[-0.25, 0.25]])
+
+
+@shortening
 def test_7_2_at_the_boundary_nothing_has_to_change():
     change, other = quietly(exercises.smallest_change, np.array([[2.0, 2.0]]), np.eye(2), np.zeros(2))
     np.testing.assert_array_equal(np.abs(change), [[0, 0]])

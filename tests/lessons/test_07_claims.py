@@ -14,7 +14,7 @@ from tinyconv.explain.adversarial import fgsm, random_signs
 from tinyconv.explain.adversarial_training import AdversarialUpdate
 
 LESSON = LESSONS / "07_gan"
-CLAIMS = ["fooled", "ostrich", "adversarial training", "optimal discriminator", "saturation"]
+CLAIMS = ["fooled", "ostrich", "adversarial training", "regularising", "optimal discriminator", "saturation"]
 SIZE, SEED = (60, 40, 1), 3
 
 
@@ -94,6 +94,9 @@ def test_three_ways_of_training_and_their_images(claims, digits07, untrained):
     }
     errors = {kind: digits07.judge(model, images, test.labels)[0] for kind, images in wanted.items()}
     assert found == {"usual": errors, "free": errors, "clipped": errors}
+    clean = {"clean": errors["clean"]}
+    assert claims.measure_regularising(SEED, SIZE) == {"usual": clean, "free": clean, "clipped": clean}
+    assert len(untrained) == 3, "the same three networks"
 
 
 def test_the_best_discriminator_is_judged_where_samples_are(claims, monkeypatch):
@@ -130,7 +133,7 @@ def test_saturation_measures_distances(claims, monkeypatch):
         return np.array([-2.0, -2.5 if saturating else 1.0])
 
     monkeypatch.setattr(step, "shift", shift)
-    assert claims.measure_saturation(SEED) == {"saturating": 0.5, "other": 3.0}
+    assert claims.measure_saturation(SEED) == {"saturating": -0.5, "other": 3.0}
     assert seen == [(True, SEED, 500, 200), (False, SEED, 500, 200)]
 
 
@@ -208,16 +211,17 @@ def trained(usual, free):
 
 
 @pytest.mark.parametrize(
-    ("usual", "free", "holds"),
+    ("usual", "free", "halved", "no_price"),
     [
-        ((0.05, 0.9), (0.055, 0.45), True),
-        ((0.05, 0.9), (0.056, 0.45), False),
-        ((0.05, 0.9), (0.04, 0.451), False),
+        ((0.05, 0.9), (0.055, 0.45), True, True),
+        ((0.05, 0.9), (0.056, 0.45), True, False),
+        ((0.05, 0.9), (0.04, 0.451), False, True),
     ],
 )
-def test_training_on_attacks_halves_the_error_at_no_price(claims, usual, free, holds):
+def test_training_on_attacks_halves_the_error_at_no_price(claims, usual, free, halved, no_price):
     good = trained((0.1, 0.9), (0.1, 0.1))
-    assert claims.verdict_adversarial_training([good, trained(usual, free)])[0] is holds
+    assert claims.verdict_adversarial_training([good, trained(usual, free)])[0] is halved
+    assert claims.verdict_regularising([good, trained(usual, free)])[0] is no_price
 
 
 def game(largest, slope, bias):
@@ -238,10 +242,12 @@ def test_the_best_discriminator_is_met_within_two_hundredths(claims, run, holds)
     assert claims.verdict_optimal_discriminator([game(0.01, -1, 0.5), run])[0] is holds
 
 
-@pytest.mark.parametrize(("other", "holds"), [(2.5, True), (2.4, False)])
-def test_five_times_as_far(claims, other, holds):
+@pytest.mark.parametrize(
+    ("saturating", "other", "holds"), [(0.5, 2.5, True), (0.5, 2.4, False), (-0.5, 2.5, True), (-0.5, -0.1, False)]
+)
+def test_five_times_as_far(claims, saturating, other, holds):
     good = {"saturating": 0.01, "other": 4.0}
-    assert claims.verdict_saturation([good, {"saturating": 0.5, "other": other}])[0] is holds
+    assert claims.verdict_saturation([good, {"saturating": saturating, "other": other}])[0] is holds
 
 
 # ---------------------------------------------------------------------------------------------------------- as measured
@@ -260,7 +266,7 @@ def test_every_claim_is_checked(claims):
 @pytest.mark.parametrize(
     ("name", "small"),
     [
-        ("fooled", (SIZE,)), ("ostrich", (SIZE,)), ("adversarial training", (SIZE,)),
+        ("fooled", (SIZE,)), ("ostrich", (SIZE,)), ("adversarial training", (SIZE,)), ("regularising", (SIZE,)),
         ("optimal discriminator", ((3, 100),)), ("saturation", (2, 2)),
     ],
 )  # fmt: skip

@@ -13,9 +13,10 @@ from _steps import check_step, run_step
 
 import tinyconv
 from tinyconv import data, nn
-from tinyconv.explain.adversarial import distortion, fgsm, scores
+from tinyconv.explain.adversarial import distortion, fgsm, random_signs, scores
 from tinyconv.explain.minimal import linear_distance
 from tinyconv.lesson import steps_of
+from tinyconv.nn import functional as F
 
 LESSON = LESSONS / "07_gan"
 STEPS = steps_of(LESSON)[:4]
@@ -99,6 +100,18 @@ def test_networks_are_those_that_are_named(digits07):
     assert (same != other).any()
 
 
+def test_rivals_are_the_right_class_and_the_best_other():
+    """Of label 2 the best other is 7, also where 7 leads; of label 7 it is 2; label 0 is behind both."""
+    rivals = load(LESSON / "digits07.py", "lesson_07_digits").rivals
+    z = np.zeros((4, 10))
+    z[0, [2, 7, 4]], z[1, [2, 7, 4]], z[2, [2, 7, 4]], z[3, [2, 7, 4]] = (3, 2, -5), (2, 3, -5), (2, 3, -5), (2, 3, -5)
+    found = rivals(z, np.array([2, 2, 7, 0]))
+    assert [(row.argmax(), row.argmin(), np.abs(row).sum()) for row in found] == [
+        (2, 7, 2), (2, 7, 2), (7, 2, 2), (0, 7, 2),
+    ]  # fmt: skip
+    np.testing.assert_array_equal((z * found).sum(axis=1), [1, -1, 1, -3])
+
+
 def test_szegedys_decays_are_a_fifth_of_the_papers(digits07, monkeypatch):
     """Its loss has decay * |w|^2 / 10, of which the gradient is decay / 5 * w; SGD adds weight_decay * w."""
     seen = {}
@@ -108,8 +121,19 @@ def test_szegedys_decays_are_a_fifth_of_the_papers(digits07, monkeypatch):
     decays = {name: how["weight_decay"] for name, (_, how) in seen.items()}
     assert decays == {"FC10(1e-4)": 1e-4 / 5, "FC10(1e-2)": 1e-2 / 5, "FC10(1)": 1 / 5, "FC100-100-10": 0}
     assert all((how["epochs"], how["seed"]) == (7, 2) for _, how in seen.values())
+    assert [how["lr"] for _, how in seen.values()] == [0.1, 0.1, 0.01, 0.3]
     sigmoids = [isinstance(m, nn.Sigmoid) for m in seen["FC100-100-10"][0].modules()]
     assert sum(sigmoids) == 2
+
+
+@pytest.mark.slow
+def test_a_strong_decay_is_trained_to_its_optimum(digits07):
+    """Of loss + 0.2 / 2 |w|^2, over all weights, what is left of the gradient is small beside the decay's part."""
+    training = digits07.digits("train", 1000)
+    model = digits07.szegedy("FC10(1)", training, epochs=60, seed=1)
+    loss = F.cross_entropy(model(tinyconv.tensor(training.images)), tinyconv.tensor(training.labels))
+    slope, w = tinyconv.grad(loss, model[1].weight).numpy(), model[1].weight.detach().numpy()
+    assert np.linalg.norm(slope + 0.2 * w) < 0.2 * np.linalg.norm(0.2 * w)
 
 
 def test_learn_trains_as_it_says(digits07, monkeypatch):
@@ -166,6 +190,31 @@ def test_the_step_by_hand_is_the_librarys_but_for_rounding(ran):
 
 
 @pytest.mark.slow
+def test_attacks_are_clipped_where_they_are_said_to_be(ran, digits07):
+    step, text = ran(1)
+    for (name, kind), errors in step.curves.items():
+        clip = (0.0, 1.0) if kind.endswith(", clipped") else None
+        for eps, error in zip((0.0, 0.05, 0.1, 0.25), errors, strict=True):
+            how = {"random": random_signs(step.images, eps, clip=clip, seed=0)}
+            how["gradient"] = fgsm(step.models[name], step.images, step.labels, eps, clip=clip)
+            assert error == digits07.judge(step.models[name], how[kind.split(",")[0]], step.labels)[0]
+    assert len(step.curves) == 8
+
+
+@pytest.mark.slow
+def test_the_margin_is_what_the_right_class_leads_by(ran):
+    """The row of 28x28 pixels is that of step 1's softmax regression."""
+    step, text = ran(1)
+    model, labels, rows = step.models["softmax"], step.labels, np.arange(len(step.labels))
+    row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["784"])
+    z, weight = scores(model, step.images), model[1].weight.detach().numpy()
+    others = np.where(np.arange(10) == labels[:, None], -np.inf, z)
+    one = np.abs(weight[labels] - weight[others.argmax(axis=1)]).sum(axis=1).mean()
+    assert float(row[1]) == pytest.approx(one, abs=0.051)
+    assert float(row[5]) == pytest.approx((z[rows, labels] - others.max(axis=1)).mean() / one, abs=0.00051)
+
+
+@pytest.mark.slow
 def test_the_nearest_border_is_the_librarys(ran):
     step, text = ran(2)
     rng = np.random.default_rng(1)
@@ -197,6 +246,44 @@ def test_the_right_sign_is_the_loss_at_the_attacked_images(ran):
         np.testing.assert_allclose(right, wanted, rtol=1e-12)
         off = 0 if label == 1 else -2 * 0.25 * np.abs(w.numpy()).sum()
         np.testing.assert_allclose(wrong - right, off, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_each_form_trains_by_itself(ran):
+    """After as many steps each form of the loss is smaller for the network that was trained by it."""
+    step, _ = ran(3)
+    x, y = map(tinyconv.tensor, step.threes_and_sevens(step.training))
+    found = {form: step.train(0.25, form) for form in (False, True)}
+    losses = {
+        (judge, form): F.softplus(step.margin(*found[form], x, y, 0.25, judge)).mean().item()
+        for judge in found for form in found
+    }  # fmt: skip
+    assert losses[False, False] < losses[False, True] and losses[True, True] < losses[True, False]
+
+
+@pytest.mark.slow
+def test_networks_are_trained_on_attacks_by_their_names(ran):
+    step, _ = ran(3)
+    assert step.WAYS["as usual"] is None
+    ways = {name: (float(way.eps), way.alpha, way.clip) for name, way in step.WAYS.items() if way}
+    assert ways == {"eps .25": (0.25, 0.5, None), "eps .25, clipped": (0.25, 0.5, (0.0, 1.0))}
+    weights = [model[1].weight.detach().numpy() for model in step.models.values()]
+    assert all((weights[i] != weights[j]).any() for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+@pytest.mark.slow
+def test_images_of_step_3_are_changed_as_their_rows_say(ran):
+    step, _ = ran(3)
+    clean, used = step.test.images, step.training.images.mean(axis=0) > 0.01
+    assert 0.4 < used.mean() < 0.8
+    for title, images in step.tests.items():
+        changed = (images(step.models["as usual"]) if callable(images) else images) - clean
+        eps = max((float(n) for n in re.findall(r"0\.\d+", title)), default=0.25 if "random" in title else 0)
+        assert np.abs(changed).max() == pytest.approx(eps, abs=1e-6), title
+        boxed = ((changed + clean >= 0) & (changed + clean <= 1)).all()
+        assert boxed == (title.endswith("clipped") or not eps), title
+        if title.endswith("used pixels only"):
+            assert not changed[:, ~used].any() and (changed[:, used] != 0).mean() > 0.9
 
 
 @pytest.mark.slow
@@ -281,6 +368,21 @@ def test_the_rate_falls_to_nothing(step4, game07, monkeypatch):
     monkeypatch.setattr(step4, "descend", lambda optimizer, loss: rates.append(optimizer.param_groups[0]["lr"]))
     step4.learn_best(game07.discriminator(0), game07.from_hills, game07.from_broad, 8, 0)
     np.testing.assert_allclose(rates, 0.005 * np.array([1, 1, 1, 1, 1, 0.75, 0.5, 0.25]))
+
+
+@pytest.mark.slow
+def test_the_best_discriminator_is_learnt(step4, game07):
+    step4.learn_best(D := game07.discriminator(5), game07.from_hills, game07.from_broad, 300, 5)
+    p, q = game07.hills(game07.GRID), game07.broad(game07.GRID)
+    assert np.abs(game07.believe(D, game07.GRID) - p / (p + q))[p + q >= 0.1].max() < 0.1
+
+
+@pytest.mark.slow
+def test_a_heap_comes_apart_on_the_two_hills(step4):
+    """Of the data half are left of -.25, and 98 % further than .5 from it; of the heap at the start few are."""
+    (_, first), (_, last) = step4.play(0, (0, 300))
+    assert 0.2 < np.mean(last < -0.25) < 0.8
+    assert np.mean(np.abs(last + 0.25) > 0.5) > 0.8 > np.mean(np.abs(first + 0.25) > 0.5)
 
 
 def test_the_strip_shows_what_was_asked_for(step4, game07):
