@@ -50,7 +50,7 @@ RECIPES = {
     ("dcgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.5),
     # Denton et al. 2015, released code: rate and batch; momentum and the rate's fall are the GAN's, the epochs ours.
     ("lapgan", "paper"): Recipe(0.02, 0.02, None, batch_size=128, epochs=100),
-    ("lapgan", "lesson"): Recipe(5e-4, 1e-3, 0.5, batch_size=100, epochs=20, hold=0.4),
+    ("lapgan", "lesson"): Recipe(2e-3, 1e-3, 0.5, batch_size=20, epochs=10, hold=0.5),  # many steps of few images
 }
 _RAMP = 250  # epochs in which the paper's momentum rises
 _LOOKED_AT = 500  # images that are checked, and averaged
