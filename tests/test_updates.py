@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+import tinyconv
 from tinyconv import data, fit
 from tinyconv.checkpoint import CheckpointError
 from tinyconv.train import cross_entropy
@@ -93,6 +94,28 @@ def test_a_measure_may_not_take_a_name_of_the_row():
     model, optimizer, loader = small()
     with pytest.raises(ValueError, match="measures must not be named like the row's own, got seconds, train_loss"):
         fit(model, loader, optimizer=optimizer, epochs=1, update=Named(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("found", "got"),
+    [
+        (None, "got NoneType"),
+        (tinyconv.tensor(1.0), "got Tensor"),
+        (Updated(None, tinyconv.tensor(1.0)), "got a loss of type Tensor"),
+    ],
+)
+def test_an_update_that_returns_something_else_is_told_what_is_wanted(found, got):
+    model, optimizer, loader = small()
+    with pytest.raises(TypeError, match=rf"update must return tinyconv.updates.Updated\(.*{got}"):
+        fit(model, loader, optimizer=optimizer, epochs=1, update=lambda *_: found, progress=False)
+
+
+def test_a_finished_run_says_that_nothing_is_left(tmp_path, capsys):
+    for _ in range(2):
+        model, optimizer, loader = small()
+        history = fit(model, loader, optimizer=optimizer, epochs=2, out=tmp_path, resume=True)
+    assert len(history) == 2
+    assert "has 2 epochs already, and 2 are wanted: ask for more to go on" in capsys.readouterr().out
 
 
 def test_an_update_of_another_kind_is_another_run(tmp_path):

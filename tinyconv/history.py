@@ -125,7 +125,7 @@ def describe(row: Row, epochs: int | None = None) -> str:
         parts.append(f"test accuracy {100 * row['test_accuracy']:.1f} %")
     if row.get("map") is not None:
         parts.append(f"mAP {row['map']:.3f}")
-    if row.get("lr") is not None:
+    if row.get("lr") is not None and row.get("discriminator_accuracy") is None:  # of two rates the first says little
         parts.append(f"lr {row['lr']:.4g}")
     if row.get("seconds") is not None:
         parts.append(f"{row['seconds']:.1f} s")

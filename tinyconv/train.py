@@ -55,8 +55,9 @@ def fit(
     loss : callable
         (outputs, labels) -> mean loss of the batch, a scalar Tensor.
     update : callable, optional
-        What a step does, see :class:`tinyconv.updates.Update`; ``loss`` is then only that of the test images. By
-        default outputs, loss, gradients and one optimizer step.
+        What a step does: ``update(model, optimizer, images, labels, step)``, which returns an ``Updated(outputs, loss,
+        measures)``; see :class:`tinyconv.updates.Update`. ``loss`` is then only that of the test images. By default
+        outputs, loss, gradients and one optimizer step.
     optimizer
         With ``step()``, ``zero_grad()``, ``state_dict()``, ``load_state_dict()``.
     epochs : int

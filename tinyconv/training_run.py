@@ -23,7 +23,7 @@ from tinyconv.nn.modes import kept_modes
 from tinyconv.progress import CompileNotice, Progress
 from tinyconv.threads import limited_threads
 from tinyconv.training_state import Settings, TrainState
-from tinyconv.updates import Descent, Update
+from tinyconv.updates import Descent, Update, Updated
 
 if TYPE_CHECKING:
     from tinyconv.nn import Module
@@ -118,8 +118,11 @@ class Run:
         self.state.step, self.batch = meta["step"], meta["position"]["batch"]
         self.state.epoch = meta["position"]["epoch"] + 1
         self.meter, self.seconds = Meter(**record["meter"]), record["seconds"]
-        done = f"{meta['epoch']} of {self.settings.epochs} epochs, {self.state.step} steps"
-        self.progress.say(f"resuming {source}: {done} are done")
+        done, most = meta["epoch"], self.settings.epochs
+        if done >= most:
+            self.progress.say(f"{source} has {done} epochs already, and {most} are wanted: ask for more to go on")
+        else:
+            self.progress.say(f"resuming {source}: {done} of {most} epochs, {self.state.step} steps are done")
 
     def _identity(self) -> dict[str, Any]:
         """Return what must be equal in a resumed run."""
@@ -206,7 +209,15 @@ class Run:
         samples = getattr(batch, "indices", None)
         notice = CompileNotice(self.progress) if self.first else nullcontext()
         with notice, random.training_step(state.step, samples):
-            outputs, state.loss, measures = self.update(self.model, self.optimizer, images, labels, state.step)
+            found = self.update(self.model, self.optimizer, images, labels, state.step)
+            if not isinstance(found, Updated) or not isinstance(found.loss, (int, float)):
+                right = isinstance(found, Updated)
+                what = f"a loss of type {type(found.loss).__name__}" if right else type(found).__name__
+                raise TypeError(
+                    "fit: update must return tinyconv.updates.Updated(outputs, loss, measures), whose loss is a number "
+                    f"(loss.item()), got {what}"
+                )
+            outputs, state.loss, measures = found
             if not math.isfinite(state.loss):
                 self._diverged()
         self.first = False

@@ -37,6 +37,16 @@ class Update(Protocol):
     An update that finds a loss which is not finite takes no step by it and returns it: training then ends. Random draws
     follow ``step``, or :mod:`tinyconv.random`, so that a resumed run repeats them. An attribute ``settings`` (JSON
     values) is kept in checkpoints: a run can only be resumed with the same ones.
+
+    Examples
+    --------
+    >>> def update(model, optimizer, images, labels, step):
+    ...     outputs = model(images)
+    ...     loss = cross_entropy(outputs, labels)
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return Updated(outputs, loss.item())
     """
 
     def __call__(self, model: Any, optimizer: Any, images: Tensor, labels: Tensor, step: int) -> Updated:

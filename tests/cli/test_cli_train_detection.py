@@ -132,7 +132,7 @@ def test_faults_of_a_folder_are_found_before_training(here: Path, capsys: pytest
         (["rcnn", "--data", "scenes"], "rcnn is trained in stages: tinyconv lesson 06_rcnn"),
         (["faster_rcnn", "--data", "mnist"], "faster_rcnn is a detector and learns from scenes, voc, coco; mnist"),
         (["faster_rcnn", "--data", "scens"], "there is no data set 'scens'; did you mean 'scenes'?"),
-        (["alexnet", "--data", "scenes"], "scenes is for detectors (faster_rcnn, fast_rcnn); classifiers learn from"),
+        (["alexnet", "--data", "scenes"], "scenes is for detectors (faster_rcnn, fast_rcnn); other networks"),
         (["faster_rcnn", "--data", "voc"], "--data voc wants --root DIR"),
         (["faster_rcnn", "--data", "scenes", "--root", "."], "--root goes with --data voc and coco"),
         (["faster_rcnn", "--data", "coco", "--root", "."], "has no annotations/instances_train*.json"),

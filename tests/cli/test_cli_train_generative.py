@@ -31,8 +31,10 @@ def test_a_run_and_its_resuming(name: str, here: Path, capsys: pytest.CaptureFix
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "data:  digits, 200 training images, 8x8 pixels, channels: 1" in out
-    rates = "0.002 and 0.001" if name == "lapgan" else "0.0005 and 0.001"
-    assert "parameters: generator " in out and f"rates {rates}, seed 0" in out
+    rates = ("0.002", "0.001") if name == "lapgan" else ("0.0005", "0.001")
+    assert "parameters: generator " in out
+    assert f"Adam, rate of the discriminator {rates[0]}, of the generator {rates[1]}, seed 0" in out
+    assert "  lr " not in out
     assert "epoch 1/1  losses D " in out and "  D right " in out and "  spread " in out
     assert "next: tinyconv sample --weights run/checkpoint.npz" in out
     assert {path.name for path in Path("run").iterdir()} == {"checkpoint.npz", "curves.png", "train.jsonl", "samples"}
@@ -50,10 +52,11 @@ def test_a_run_and_its_resuming(name: str, here: Path, capsys: pytest.CaptureFix
 def test_a_whole_run_is_judged_by_parzen_windows(here: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["train", "gan", "--data", "digits", "--epochs", "1", "--lr", "0.002"]) == 0
     out = capsys.readouterr().out
-    assert "rates 0.001 and 0.002" in out  # the discriminator's keeps its ratio
+    assert "rate of the discriminator 0.001, of the generator 0.002" in out  # their ratio stays
+    assert "note: the recipe has 180 epochs; after 1 the images are only beginning to be good" in out
     assert "data:  digits, 1294 training images" in out  # a tenth chooses the windows' width
-    for text in ("to compare, training images: ", "to compare, Gaussian: ", "to compare, mean image: "):
-        assert text in out
+    for text in ("training images themselves: ", "noise with their mean and covariance: ", "the mean image: "):
+        assert f"to compare, {text}" in out
     # The width is never chosen on the test images: what is printed is what the held-out training images choose.
     model = tinyconv.load("tinyconv-output/train/gan-digits/checkpoint.npz")
     train, test = (np.stack([image for image, _ in data.digits(part)]) for part in ("train", "test"))
@@ -103,6 +106,13 @@ def test_the_papers_networks_want_larger_images(here: Path, capsys: pytest.Captu
     view = train_generative._view(source, model.image_shape)
     assert view(source.train[0][0], None).shape == (1, 32, 32)
     assert train_generative._view(source, (1, 8, 8)) is None
+
+
+def test_a_folder_without_classes_is_told_what_is_enough(here: Path, capsys: pytest.CaptureFixture) -> None:
+    (here / "flat").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(here / "flat" / "1.png")
+    assert main(["train", "gan", "--data", "flat"]) == 1
+    assert "a generator needs no classes: one sub-folder with all pictures will do" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_mean_and_standard_error_are_of_the_test_images(rng: np.random.Generator
 def test_it_prints_as_a_sentence_that_warns() -> None:
     text = str(Parzen(225.04, 2.03, 0.2154, SIGMAS, np.zeros(10)))
     assert text.startswith("log-likelihood 225.0 +- 2.0 nat by Parzen windows of sigma 0.215, chosen on validation")
-    assert "high variance" in text and "training images" in text and "\n" not in text
+    assert "high variance" in text and "compare it with the same for other images" in text and "\n" not in text
 
 
 # ----------------------------------------------------------------------------------------------------- references

@@ -138,7 +138,8 @@ def _with_channels(dataset: data.ArrayDataset, channels: int | None) -> data.Arr
 def _open_folder(name: str, mode: str) -> Source:
     folder = Path(name)
     if name in ("scenes", "voc", "coco") and not folder.is_dir():
-        raise UsageError(f"{name} is for detectors (faster_rcnn, fast_rcnn); classifiers learn from {', '.join(DATA)}")
+        others = ", ".join(DATA)
+        raise UsageError(f"{name} is for detectors (faster_rcnn, fast_rcnn); other networks learn from {others}")
     if not folder.is_dir():
         choose("data set", name, DATA, ", or a folder with one sub-folder per class")
     parts = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}

@@ -26,7 +26,12 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     from tinyconv.generative.training import recipe_of, train_gan
     from tinyconv.generative.watch import Watch
 
-    source = recipes.open_data(options.data, None, options.root)
+    try:
+        source = recipes.open_data(options.data, None, options.root)
+    except ValueError as problem:
+        if not Path(options.data).is_dir():
+            raise
+        raise ValueError(f"{problem}; a generator needs no classes: one sub-folder with all pictures will do") from None
     tinyconv.manual_seed(options.seed)
     model = _build(name, source, options.scale)
     model.to(options.device)
@@ -46,8 +51,8 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     print(f"model: {name}, {options.scale} scale, parameters: {counts}")
     passes = f"{epochs} epoch{'s' * (epochs != 1)}"
     which = "SGD" if recipe.beta1 is None else "Adam"
-    print(f"run:   {passes}, {batch_size} images per step, {which}, rates {rates[0]:g} and {rates[1]:g}, ", end="")
-    print(f"seed {options.seed}", flush=True)
+    print(f"run:   {passes}, {batch_size} images per step, {which}, ", end="")
+    print(f"rate of the discriminator {rates[0]:g}, of the generator {rates[1]:g}, seed {options.seed}", flush=True)
     some = np.stack([data_image for data_image, _ in _some(images, view, 500)])
     watch = Watch(model, folder / "samples", every=max(1, epochs // _PICTURES), data_spread=spread(some))
     if not options.resume:
@@ -61,6 +66,8 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     written = [folder / file for file in ("checkpoint.npz", "curves.png", "train.jsonl")]
     for file in [*written, *watch.finish()]:
         print(f"wrote {file}")
+    if epochs < recipe.epochs and not options.smoke:
+        print(f"note: the recipe has {recipe.epochs} epochs; after {epochs} the images are only beginning to be good")
     if source.name in _PARZEN and not options.smoke:
         _judge(model, images, held_out, source.test, view)
     print(f"next: tinyconv sample --weights {shlex.quote(str(folder / 'checkpoint.npz'))}")
@@ -132,5 +139,10 @@ def _judge(model: Any, train: Any, validation: Any, test: Any, view: Any) -> Non
         np.stack([image for image, _ in _some(part, view, len(part))]) for part in (train, validation, test)
     )
     print(f"samples: {parzen(model.sample(_SAMPLES), held_out, unseen)}")
-    for text, found in references(seen, held_out, unseen).items():
-        print(f"  to compare, {text}: {found.mean:.1f}")
+    texts = {
+        "training images": "training images themselves",
+        "Gaussian": "noise with their mean and covariance",
+        "mean image": "the mean image",
+    }
+    for name, found in references(seen, held_out, unseen, _SAMPLES).items():
+        print(f"  to compare, {texts[name]}: {found.mean:.1f}")

@@ -39,7 +39,7 @@ class Parzen:
         return (
             f"log-likelihood {self.mean:.1f} +- {self.standard_error:.1f} nat by Parzen windows of sigma "
             f"{self.sigma:.3g}, chosen on validation images: an estimate of high variance that means little in many "
-            "dimensions, so compare it with the same for training images (references)"
+            "dimensions, so compare it with the same for other images"
         )
 
 
