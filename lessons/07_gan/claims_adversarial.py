@@ -91,6 +91,7 @@ def measure_ostrich(seed: int, size: tuple[int, int, int] = SIZE) -> dict[str, A
     """Step 2's four networks; the smallest change in [0, 1] that makes each of the test digits that are no 8 an 8.
 
     Errors of each network on the images made for each, and on Gaussian noise that has in each image the same deviation.
+    Measured again with a rate of 0.01 for FC10(1): at 0.1 its distortion had been 0.074, 0.127 and 0.125.
     """
     small, (training, test) = _step("digits07"), _digits(size)
     images, labels = test.images[test.labels != 8], test.labels[test.labels != 8]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 
 import numpy as np
 import pytest
@@ -260,6 +262,40 @@ def test_a_claim_was_measured_and_the_readme_says_what_came_out(claims, name):
 
 def test_every_claim_is_checked(claims):
     assert list(claims.CLAIMS) == CLAIMS
+
+
+def small_networks():
+    """What the README's table must say of steps 1 to 4 by results.json, seed 0: (step, words of the row) -> numbers."""
+    runs = json.loads((LESSON / "results.json").read_text("utf-8"))["claims"]
+    fooled, ostrich, trained, game, far = (
+        runs[name]["runs"]["0"]
+        for name in ("fooled", "ostrich", "adversarial training", "optimal discriminator", "saturation")
+    )
+    free, clipped = (
+        [100 * e for m in fooled.values() for e in m[f"gradient, {k}"]["error"]] for k in ("free", "clipped")
+    )
+    signs = [100 * m[f"random, {kind}"]["error"][-1] for m in fooled.values() for kind in ("free", "clipped")]
+    share = lambda name, *kinds: [100 * trained[name][kind] for kind in kinds]  # noqa: E731
+    return {
+        ("1", "error at eps"): free,
+        ("1", "the same, clipped"): clipped,
+        ("1", "random signs of .25"): signs,
+        ("2", "distortion"): [entry["distortion"] for entry in ostrich.values()],
+        ("3", "MLP trained on attacks"): share("free", "clean", "0.1", "0.25"),
+        ("3", "trained on clipped"): share("clipped", "clean", "0.25, clipped", "random, clipped"),
+        ("4", "logistic D"): [game["logistic"]["slope"], game["logistic"]["bias"]],
+        ("4", "two hills"): [game["line"]["largest"]],
+        ("4", "way of the"): [far["saturating"] - 2, far["other"] - 2],
+    }
+
+
+@pytest.mark.parametrize("row", list(small_networks()), ids=" ".join)
+def test_the_readmes_small_networks_are_seed_0(row):
+    lines = (LESSON / "README.md").read_text("utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| {row[0]} | {row[1]}")]
+    said, wanted = re.findall(r"-?\d*\.?\d+", line.strip("| ").split(" | ")[-1]), small_networks()[row]
+    for number, value in zip(said, wanted, strict=row[1] != "MLP trained on attacks"):
+        assert float(number) == pytest.approx(value, abs=0.501 * 10.0 ** -len(number.partition(".")[2])), line
 
 
 @pytest.mark.slow

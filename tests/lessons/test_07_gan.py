@@ -378,9 +378,17 @@ def test_the_best_discriminator_is_learnt(step4, game07):
 
 
 @pytest.mark.slow
-def test_a_heap_comes_apart_on_the_two_hills(step4):
+def test_a_heap_comes_apart_on_the_two_hills(step4, monkeypatch):
     """Of the data half are left of -.25, and 98 % further than .5 from it; of the heap at the start few are."""
+    loss, kinds = step4.g_loss, set()
+
+    def noted(logits, saturating):
+        kinds.add(saturating)
+        return loss(logits, saturating)
+
+    monkeypatch.setattr(step4, "g_loss", noted)
     (_, first), (_, last) = step4.play(0, (0, 300))
+    assert kinds == {False}, "the second loss"
     assert 0.2 < np.mean(last < -0.25) < 0.8
     assert np.mean(np.abs(last + 0.25) > 0.5) > 0.8 > np.mean(np.abs(first + 0.25) > 0.5)
 
