@@ -106,7 +106,8 @@ def strip(frames: Sequence[Any], labels: Sequence[str], columns: int = 12, title
     """
     rows = _moments("strip", frames, labels)
     across = _columns("strip", columns, rows.shape[1])
-    figure, axes = _draw(rows[:, :across].reshape(-1, *rows.shape[2:]), across, None, title, margin=0.9)
+    margin = 0.3 + 0.08 * max(len(str(text)) for text in labels)  # inches, for letters of 9 points
+    figure, axes = _draw(rows[:, :across].reshape(-1, *rows.shape[2:]), across, None, title, margin=margin)
     height = rows.shape[3]
     axes.set_yticks([k * (height + 1) + (height - 1) / 2 for k in range(len(rows))], [str(text) for text in labels])
     axes.tick_params(axis="y", length=0, labelsize=9)
