@@ -23,8 +23,8 @@ from tinyconv.generative.training import train_gan
 from tinyconv.vision import pyramid
 
 lesson = tinyconv.lesson_step(__name__)
-RATES = (2e-3, 1e-3)  # of D and G: D's dropout of one half makes it slow
-COARSE, BATCH = 40, 20  # epochs of the smallest image alone; then images in a step of all levels
+RATES = (2e-3, 1e-3)  # of D and G, the library's for LAPGAN: D's dropout of one half makes it slow
+COARSE, ALL, SINGLE = 30, 2, 40  # epochs: of the smallest image alone, of all levels, of a GAN to compare
 
 # %% [markdown]
 # ## What a smaller image has lost
@@ -79,11 +79,11 @@ def join(parts: list[np.ndarray]) -> np.ndarray:
 
 
 # %%
-def learn(model: Any, epochs: int, coarse: int = COARSE, n: int = 5000, seed: int = 0) -> Any:
-    """Train a LAPGAN on the first n digits: its smallest networks for ``coarse`` epochs alone, then all together."""
-    how: dict[str, Any] = {"rates": RATES, "seed": seed, "progress": False}
-    train_gan(model.coarse, digits("train", n, model.coarse.image_shape[1]), epochs=coarse, **how)
-    return train_gan(model, digits("train", n), epochs=epochs, batch_size=BATCH, **how)
+def learn(model: Any, epochs: int, coarse: int = COARSE, n: int = 5000, seed: int = 0, **how: Any) -> Any:
+    """Train on the first n digits: the smallest networks alone, as a GAN, then all levels by the library's recipe."""
+    small, how = digits("train", n, model.coarse.image_shape[1]), {"seed": seed, "progress": False, **how}
+    train_gan(model.coarse, small, epochs=coarse, rates=RATES, seed=seed, progress=False)
+    return train_gan(model, digits("train", n), epochs=epochs, **how)
 
 
 def rival(count: int) -> Any:
@@ -95,10 +95,11 @@ def rival(count: int) -> Any:
     return models.gan(scale="lesson", width=off[min(off)])
 
 
-def stages(model: Any, z: np.ndarray) -> list[np.ndarray]:
-    """Return the images of every size in [0, 1], largest first."""
+def stages(model: Any, z: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the images of every size in [0, 1], smallest first; "enlarged" is the one before the last."""
     with tinyconv.no_grad():
-        return [np.clip((x.numpy() + 1) / 2, 0, 1) for x in model.eval().stages(tinyconv.tensor(z))]
+        fine, middle, small = (np.clip((x.numpy() + 1) / 2, 0, 1) for x in model.eval().stages(tinyconv.tensor(z)))
+    return {"7x7": small, "14x14": middle, "enlarged": up(middle), "28x28": fine}
 
 
 def tiles(images: np.ndarray, side: int = 28) -> np.ndarray:
@@ -125,25 +126,23 @@ if __name__ == "__main__":
     tinyconv.manual_seed(seed)
     model, n, began = models.lapgan(scale="lesson"), 100 if short else 5000, perf_counter()
     count = sum(p.numel() for p in model.parameters())
-    history = learn(model, *((1, 1) if short else (3, COARSE)), n, seed)
+    history = learn(model, *((1, 1) if short else (ALL, COARSE)), n, seed)
     took = perf_counter() - began
     print(f"\nLAPGAN: {count:,} parameters, {history.last['step']} steps of all levels, {took:.0f} s", flush=True)
     for side in (7, 14, 28):
         print(f"  D of {side}x{side}: right {history.last[f'discriminator_accuracy_{side}']:.1%}")
     tinyconv.manual_seed(seed)
     single, began = rival(count), perf_counter()
-    train_gan(single, digits("train", n), epochs=1 if short else 60, seed=seed, progress=False)
+    train_gan(single, digits("train", n), epochs=1 if short else SINGLE, seed=seed, progress=False)
     print(f"GAN: {sum(p.numel() for p in single.parameters()):,} parameters, {perf_counter() - began:.0f} s")
     real, z = digits("test").images, model.latent(500, seed)
     pictures = {"real": real, "LAPGAN": model.sample(z), "GAN": single.sample(500, seed)}
     for name, images in pictures.items():
         print(f"{name:6s} sharpness {sharpness(images):.4f}, spread {spread(images):.3f}")
-    fine, middle, small = stages(model, z[:16])
-    rows = {"7x7": small, "14x14": middle, "enlarged": up(middle), "28x28": fine}
-    rows |= {name: pictures[name][:16] for name in ("GAN", "real")}
+    rows = stages(model, z[:16]) | {name: pictures[name][:16] for name in ("GAN", "real")}
     fig, axis = plt.subplots(figsize=(12, 4.8), layout="constrained")
     axis.imshow(np.concatenate([tiles(images) for images in rows.values()]), cmap="gray")
     axis.set(xticks=[], title="LAPGAN draws 7x7, then 14x14, then 28x28")
     axis.set_yticks(14 + 28 * np.arange(6), list(rows))
-    lesson.save(fig, "levels", alt="blurred digits of 7x7 get edges at 14x14 and 28x28; a GAN's and real ones below")
+    lesson.save(fig, "levels", alt="LAPGAN's samples at 7x7, 14x14, enlarged, at 28x28; a GAN's and real ones below")
     lesson.next("exercises.py", why="write these parts yourself")

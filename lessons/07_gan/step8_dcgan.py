@@ -88,9 +88,10 @@ def table(network: nn.Sequential, x: tinyconv.Tensor) -> int:
 # ## What a batch gives away
 #
 # Batch normalisation takes mean and deviation over a batch. With real and made images in one, each kind is measured
-# against the other: D need only see which of them lies above the mean of both. In G's turn there are made ones only,
-# and D is another function. So they go in apart. And the running means and variances are a part of the networks, too:
-# in D's turn G's must not move.
+# against the other. A D that learns so may go by which of them lies above the mean of both, and in G's turn, with made
+# ones only, it is another function. So they go in apart. Below is a D that has learnt them apart: among real ones it is
+# another function, too, one that nobody has trained, and need not tell more. And the running means and variances are a
+# part of the networks: in D's turn G's must not move.
 
 
 # %%
@@ -132,7 +133,8 @@ if __name__ == "__main__":
     whole = sum(p.numel() for p in models.dcgan(device="meta").parameters())
     print(f"  G {count[0]:,}, D {count[1]:,}, together {sum(count):,}; the library's {whole:,}")
     clothes, (n, epochs) = data.fashion_mnist(), (100, 1) if short else (2000, 10)
-    some, text = data.Subset(clothes, range(n)), f"{epochs} epochs of {n:,} pieces of clothing, about 20 s"
+    some = data.Subset(clothes, range(n))
+    text = "1 epoch of 100 clothes" if short else "10 epochs of 2,000 clothes, about half a minute"
     brief = lambda model: train_gan(model, some, epochs=epochs, seed=seed, progress=False)  # noqa: E731
     model: Any = lesson.load_or_train(lambda: models.dcgan(scale="lesson"), brief, name="dcgan", short=text)
     images = clothes.images[: 200 if short else 5000].astype(np.float32) / 255
@@ -142,9 +144,7 @@ if __name__ == "__main__":
     with tinyconv.no_grad(), held(model.generator.train()):
         fake = model.generator(points)
     found = told_right(model, model.scaled(tinyconv.tensor(images[:100])), fake)
-    print(
-        f"made images that D tells: {found['alone']:.0%} in a batch of their own, {found['mixed']:.0%} among real ones"
-    )
-    lesson.save(interpolations(model.eval(), 5, 10, seed), "walks", alt="clothes that become others step by step")
-    lesson.save(nearest(model.sample(20, seed), images), "clothes", alt="made clothes, the nearest real ones below")
+    print(f"made images that D tells: in a batch of their own {found['alone']:.0%}, among real {found['mixed']:.0%}")
+    lesson.save(interpolations(model.eval(), 5, 10, seed), "walks", alt="samples on five lines between latent points")
+    lesson.save(nearest(model.sample(20, seed), images), "clothes", alt="samples, below each the nearest real image")
     lesson.next(why="what does D know about digits?")
