@@ -79,7 +79,7 @@ def show(model: Any, n: int) -> None:
     """Save samples with their nearest training digits, and what lies between pairs of them."""
     samples, known = model.sample(20, lesson.seed), digits("train", n).images
     alt = "twenty samples, each above the training digit that is nearest to it"
-    lesson.save(nearest(samples, known), "nearest", alt=alt)
+    lesson.save(nearest(samples, known), "copies", alt=alt)
     alt = "eight rows, each from one sample to another by way of what lies between their latent points"
     lesson.save(interpolations(model, seed=lesson.seed), "interpolations", alt=alt)
     others = digits("test").images[:500]
