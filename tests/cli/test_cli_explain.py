@@ -1,5 +1,6 @@
 """``tinyconv explain``: a figure for each action, the lesson's checkpoint, one-line errors."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 import tinyconv
 from tinyconv import data, models
+from tinyconv.cli import explain as command
 from tinyconv.cli.main import main
 from tinyconv.cli.models import LESSONS
 from tinyconv.explain import occlusion, top_activations
@@ -71,6 +73,25 @@ def test_occlusion_says_what_the_worst_square_does(here, capsys):
     assert figure(out, "tinyconv-output/explain/occlusion-photo.png")
 
 
+def test_a_class_may_be_written_in_capitals_or_small_letters(here, capsys):
+    arguments = ["explain", "saliency", "--image", "photo.png", "--weights", "cased.npz", "--class"]
+    tinyconv.save("cased.npz", tinyconv.load("net.npz"), classes=["Bag", "tie", "Tie", *CLASSES[3:]])
+    for given, wanted in (("bag", "Bag"), ("BAG", "Bag"), ("Bag", "Bag"), ("Tie", "Tie"), ("tie", "tie")):
+        assert main([*arguments, given]) == 0
+        assert f"explained: {wanted}\n" in capsys.readouterr().out
+    assert main([*arguments, "TIE"]) == 2  # which of the two?
+    assert "there is no class 'TIE'" in capsys.readouterr().err
+
+
+def test_the_examples_of_the_help_name_real_classes():
+    """Without --model the network is of Fashion-MNIST; ImageNet's networks number their classes."""
+    lines = [shlex.split(line) for line in command.HELP.splitlines() if "--class" in line]
+    given = {line[line.index("--class") + 1]: "--model" in line for line in lines}
+    assert given
+    for name, numbered in given.items():
+        assert 0 <= int(name) < 1000 if numbered else name in data.fashion_mnist("test").classes
+
+
 def test_filters_need_no_picture(here, capsys):
     assert main(["explain", "filters", "--weights", "net.npz"]) == 0
     assert figure(capsys.readouterr().out, "tinyconv-output/explain/filters.png")
@@ -126,6 +147,11 @@ def test_every_network_that_a_lesson_trains_is_found_without_weights():
         (["filters", "--out", "x.jpg"], 2, "--out must end in .png, the figure is a PNG; got x.jpg"),
         (["filters", "--layer", "pool1"], 1, "layer must be one of conv1, conv2"),
         (["filters", "--model", "alexnet"], 2, "--model says alexnet"),
+        (["filters", "--class", "1"], 2, "--class does not belong to filters; it is for occlusion and saliency and"),
+        (["saliency", "--image", "photo.png", "--value", "0"], 2, "--value does not belong to saliency; it is for"),
+        (["deconvnet", "--image", "photo.png", "--eps", "0.1"], 2, "--eps does not belong to deconvnet; it is for adv"),
+        (["occlusion", "--image", "photo.png", "--method", "fgsm"], 2, "--method does not belong to occlusion"),
+        (["deconvnet", "--image", "photo.png", "--save", "x.png"], 2, "--save does not belong to deconvnet"),
     ],
 )
 def test_bad_input_is_one_line(arguments, code, message, here, capsys):

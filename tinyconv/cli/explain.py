@@ -21,14 +21,27 @@ examples:
   tinyconv explain saliency --image cat.jpg --model vgg --weights vgg16.pth --class 281
   tinyconv explain filters --model alexnet --weights alexnet-trunk
   tinyconv explain adversarial --image boot.png                 the least eps of a list that changes the answer
-  tinyconv explain adversarial --image boot.png --weights checkpoint.npz --method minimal --class bag
+  tinyconv explain adversarial --image boot.png --weights checkpoint.npz --method minimal --class Bag
 
 deconvnet projects activations back to pixels; occlusion slides a grey square over the picture; saliency draws a score's
 gradient by three rules for ReLUs; filters draws a convolution's weights; adversarial looks for a change that hardly
-shows and changes the answer (--method fgsm: every pixel by eps; minimal: the least change). Without --weights the
-network is the one that its lesson trained (--model zfnet: lesson 02_zfnet). The picture may have any size; it is
-prepared as the test images were. The figure is written to --out."""
+shows and changes the answer (--method fgsm: every pixel by eps; minimal: the least change, which ends on the border,
+where the old answer and the new one are about equally likely). Without --weights the network is zfnet, as lesson 02's
+training step left it; --model alexnet: lesson 01's. The picture may have any size; it is prepared as the test images
+were. The figure is written to --out."""
 ACTIONS = ("deconvnet", "occlusion", "filters", "saliency", "adversarial")
+_OPTIONS = {  # which explanations an option belongs to; the others go with all
+    "layer": ("deconvnet", "occlusion", "filters", "saliency"),
+    "map": ("deconvnet", "saliency"),
+    "unpool": ("deconvnet",),
+    "class": ("occlusion", "saliency", "adversarial"),
+    "size": ("occlusion",),
+    "stride": ("occlusion",),
+    "value": ("occlusion",),
+    "method": ("adversarial",),
+    "eps": ("adversarial",),
+    "save": ("adversarial",),
+}
 _SHOWN = 9  # strongest maps, without --map
 
 
@@ -38,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.add_arguments(parser)
     parser.add_argument("--image", metavar="FILE", help="a picture (PNG, JPEG, ...); filters needs none")
     parser.add_argument("--layer", metavar="NAME", help="such as pool5 (the last with maps; filters: the first)")
-    parser.add_argument("--map", type=int, metavar="N", help="deconvnet: only this map of the layer")
-    parser.add_argument("--unpool", choices=("write", "add"), default="write", help="where pooled values meet (write)")
+    parser.add_argument("--map", type=int, metavar="N", help="deconvnet, saliency: only this map of the layer")
+    parser.add_argument("--unpool", choices=("write", "add"), help="where pooled values meet (write)")
     parser.add_argument("--class", dest="target", metavar="CLASS", help="name or number (the most probable one)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="occlusion: side of the square (a quarter)")
     parser.add_argument("--stride", type=int, metavar="PIXELS", help="occlusion: between squares (a third of it)")
-    parser.add_argument("--value", type=float, default=0.0, metavar="X", help="occlusion: what covers (0: mean grey)")
+    parser.add_argument("--value", type=float, metavar="X", help="occlusion: what covers (0: mean grey)")
     explain_adversarial.add_arguments(parser)
     parser.add_argument("--out", metavar="FILE", help="the figure, a PNG (./tinyconv-output/explain/...)")
 
@@ -53,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     from tinyconv import data
 
     action = choose("explanation", options.action, ACTIONS)
+    _refuse_others(options, action)
     path = _target_file(options, action)
     if action == "adversarial":
         explain_adversarial.check(options, path)
@@ -89,7 +103,7 @@ def _deconvnet(options: argparse.Namespace, opened: models.Opened, image: Any) -
     numbers = maps if options.map is None else np.array([options.map])
     field = receptive_field(model, layer, image.shape[2:])
     copies = np.repeat(image, len(numbers), axis=0)
-    projections = deconvnet(model, copies, layer, numbers, unpool=options.unpool)
+    projections = deconvnet(model, copies, layer, numbers, unpool=options.unpool or "write")
     values, places = top.values[maps, 0], top.positions[maps, 0]
     boxes = [field.box(int(row), int(col), image.shape[2:]) for row, col in places]
     print(field)
@@ -101,7 +115,7 @@ def _occlusion(options: argparse.Namespace, opened: models.Opened, image: Any) -
     from tinyconv.explain import figures, occlusion
 
     _needs_classes(options, opened)
-    square = {"size": options.size, "stride": options.stride, "value": options.value}
+    square = {"size": options.size, "stride": options.stride, "value": options.value or 0.0}
     found = occlusion(opened.model, image, _target(options, opened), layer=options.layer, **square)
     y, x = found.lowest
     name = _name(opened, found.target)
@@ -141,6 +155,13 @@ def _adversarial(options: argparse.Namespace, opened: models.Opened, image: Any)
     return explain_adversarial.draw(options, opened, image, _target(options, opened))
 
 
+def _refuse_others(options: argparse.Namespace, action: str) -> None:
+    """Raise UsageError for an option of another explanation, which would change nothing."""
+    for option, actions in _OPTIONS.items():
+        if action not in actions and getattr(options, "target" if option == "class" else option) is not None:
+            raise UsageError(f"--{option} does not belong to {action}; it is for {' and '.join(actions)}")
+
+
 def _needs_classes(options: argparse.Namespace, opened: models.Opened) -> None:
     if opened.trunk:
         raise UsageError(
@@ -157,7 +178,7 @@ def _target(options: argparse.Namespace, opened: models.Opened) -> int | None:
         return int(given)
     if not opened.classes:
         raise UsageError(f"--class must be a number, the weights name no classes; got {given!r}")
-    return opened.classes.index(choose("class", given, opened.classes))
+    return opened.classes.index(choose("class", given, opened.classes, any_case=True))
 
 
 def _scores(opened: models.Opened, image: Any) -> Any:

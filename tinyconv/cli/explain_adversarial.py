@@ -19,7 +19,9 @@ _DRAWS = 10  # random changes of the same size
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare --method, --eps and --save."""
     sizes = ", ".join(f"{eps:g}" for eps in EPS)
-    parser.add_argument("--method", default="fgsm", metavar="NAME", help="adversarial: fgsm or minimal (fgsm)")
+    parser.add_argument(
+        "--method", metavar="NAME", help="adversarial: fgsm, or minimal, which stops at the border (fgsm)"
+    )
     parser.add_argument(
         "--eps", type=float, metavar="X", help=f"fgsm: change of a pixel (the first that works: {sizes})"
     )
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace, figure: Path) -> None:
     """Raise UsageError if the arguments do not make sense, before a network is opened; ``figure``: the file of it."""
-    choose("method", options.method, METHODS)
+    options.method = choose("method", options.method or METHODS[0], METHODS)
     if options.eps is not None:
         if options.method != "fgsm":
             raise UsageError("--eps is the size of fgsm's step; --method minimal finds the smallest change itself")
@@ -69,15 +71,16 @@ def draw(options: argparse.Namespace, opened: Opened, image: Any, target: int | 
             raise UsageError(f"the network says {_name(opened, says)} already; choose another --class")
     changed, size, done = _attack(options, opened, image, says, target)
     after = _probabilities(opened, changed)
-    print(f"{options.image}: {_answers(opened, before[0], says)}")
-    print(f"{size}: {_answers(opened, after[0], says if target is None else target)}")
+    border = ", just over the border, both about equally likely" if done and options.method == "minimal" else ""
+    print(f"{options.image}: {_answers(opened, before[0])}")
+    print(f"{size}{border}: {_answers(opened, after[0], *([] if target is None else [target]), says)}")
     if not done:
         print(f"that does not make it {'another class' if target is None else _name(opened, target)}")
     rms = float(distortion(image, changed)[0])
     if rms > 0:
         same = float(np.abs(changed - image).max()) if options.method == "fgsm" else rms
         noisy = _probabilities(opened, random_signs(np.repeat(image, _DRAWS, axis=0), same)).argmax(axis=1)
-        print(f"root mean square change {rms:.4f}; random signs of size {same:.4g} change the answer in ", end="")
+        print(f"root mean square change {rms:.3g}; random signs of size {same:.3g} change the answer in ", end="")
         print(f"{int((noisy != says).sum())} of {_DRAWS} draws")
     if options.save is not None:
         _save(options, opened, changed[0], says if done else None)
@@ -96,7 +99,7 @@ def _attack(
         found = minimal_attack(opened.model, image, target, labels=says if target is None else None)
         if not found.success[0]:
             return found.images, "no change found", False
-        return found.images, f"with a distortion of {distortion(image, found.images)[0]:.4f}", True
+        return found.images, f"with a distortion of {distortion(image, found.images)[0]:.3g}", True
     for eps in EPS if options.eps is None else (options.eps,):
         changed = fgsm(opened.model, image, says, eps, target=target)
         answer = int(_probabilities(opened, changed)[0].argmax())
@@ -113,10 +116,9 @@ def _probabilities(opened: Opened, images: np.ndarray) -> np.ndarray:
     return probabilities(scores(opened.model, images))
 
 
-def _answers(opened: Opened, probabilities: np.ndarray, other: int) -> str:
-    """Return the most probable class, and the other one if it is another, with their probabilities."""
-    first = int(probabilities.argmax())
-    shown = [first] if first == other else [first, other]
+def _answers(opened: Opened, probabilities: np.ndarray, *others: int) -> str:
+    """Return the most probable class, and the others if they are not it, with their probabilities."""
+    shown = dict.fromkeys([int(probabilities.argmax()), *others])
     return ", ".join(f"{_name(opened, k)} {probabilities[k]:.1%}" for k in shown)
 
 
@@ -134,7 +136,7 @@ def _save(options: argparse.Namespace, opened: Opened, picture: np.ndarray, lost
     atomic_write(path, lambda file: image.save(file, format="PNG"))
     again = _probabilities(opened, data.read_image(path, opened.mode)[None])[0]  # it is prepared already
     undone = "; rounding has undone the change" if again.argmax() == lost else ""
-    print(f"picture: {path}; read back from its 8 bits: {_answers(opened, again, int(again.argmax()))}{undone}")
+    print(f"picture: {path}; read back from its 8 bits: {_answers(opened, again)}{undone}")
 
 
 def _name(opened: Opened, k: int) -> str:
