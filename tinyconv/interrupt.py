@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 
 EXIT_CODE = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
 left = False  # whether leave() ended the program: then a lesson's step is not done
+COMMAND = "TINYCONV_COMMAND"  # in the environment: what the reader typed, if a command of ours runs this program
+advised = False  # whether the reader has been told how to go on
 _resume_option: str | None = None
 
 
@@ -66,7 +69,25 @@ def offer_resume(option: str) -> None:
 
 def resume_command(file: Path) -> str:
     """Return what resumes a training whose checkpoint is ``file``."""
+    global advised
     if _resume_option is None:
         return f'the same program, with fit(..., resume="{file}")'
-    command = list(sys.orig_argv)
+    advised = True
+    return _with_resume(shlex.split(os.environ[COMMAND]) if COMMAND in os.environ else sys.orig_argv)
+
+
+def farewell(program: str) -> str:
+    """Return the line for the reader who has stopped ``program``: how to go on, if that is known."""
+    global advised
+    advised = True
+    command = os.environ.get(COMMAND)
+    if command is None:
+        return f"{program} was interrupted"
+    if _resume_option is None:
+        return f"{program} was interrupted; run it again with: {command}"
+    return f"{program} was interrupted; go on with: {_with_resume(shlex.split(command))}"
+
+
+def _with_resume(command: list[str]) -> str:
+    assert _resume_option is not None
     return shlex.join(command if _resume_option in command else [*command, _resume_option])

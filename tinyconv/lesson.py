@@ -216,7 +216,10 @@ class Lesson:
 
     def _mark_done_at_exit(self) -> None:
         """Note the step as done if the script came to its end (no exception, no interrupted training)."""
-        if getattr(sys, "last_value", None) is None and not interrupt.left:
+        if interrupt.left:
+            if interrupt.COMMAND in os.environ and not interrupt.advised and self.script is not None:
+                print(interrupt.farewell(self.script.stem), file=sys.stderr)
+        elif getattr(sys, "last_value", None) is None:
             try:
                 self._mark_done()
             except OSError as problem:
@@ -289,7 +292,7 @@ def _quiet_interruption(step: str, others: Callable[..., Any]) -> Callable[..., 
 
     def hook(kind: type[BaseException], value: BaseException, trace: Any) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            print(f"\n{step} was interrupted", file=sys.stderr)
+            print(f"\n{interrupt.farewell(step)}", file=sys.stderr)
         else:
             others(kind, value, trace)
 

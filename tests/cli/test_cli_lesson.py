@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tinyconv.checkpoint import Checkpoint
 from tinyconv.cli import lesson as command
 from tinyconv.cli.main import main
 
@@ -29,6 +31,23 @@ lesson = tinyconv.lesson_step(__name__)
 with open("log", "a") as log:
     log.write(f"{Path(__file__).name} {sys.argv[1:]}\\n")
 """
+
+
+TRAINING = """import os, signal, sys
+import numpy as np
+import tinyconv
+from tinyconv import data, nn, optim
+lesson = tinyconv.lesson_step(__name__)
+loader = data.DataLoader(data.ArrayDataset(np.zeros((4, 1, 2, 2), np.float32), np.arange(4) % 2), 2)
+model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+def stop(state):
+    if "--resume" not in sys.argv:
+        os.kill(os.getpid(), signal.SIGINT)
+def train(**how):
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    tinyconv.fit(model, loader, optimizer=optimizer, epochs=2, callbacks=[stop], progress=False, **how)
+"""
+KEPT = "train(checkpoint=lesson.checkpoint(), resume=lesson.resume)\n"
 
 
 @pytest.fixture
@@ -155,7 +174,50 @@ def test_ctrl_c_outside_of_a_training_is_a_line(lessons, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "Traceback" not in error
-    assert "step1_a was interrupted; run it again with: tinyconv lesson 03_first --step 1" in error
+    assert error.strip() == "step1_a was interrupted; run it again with: tinyconv lesson 03_first --step 1"
+
+
+def advice(captured):
+    """Return the lines that tell the reader what to do after an interruption."""
+    words = ("was interrupted", "run it again", "go on with", "resume with")
+    return [line for line in (captured.out + captured.err).splitlines() if any(word in line for word in words)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the step sends itself a signal")
+def test_an_interrupted_training_names_the_command_that_goes_on(lessons, capfd):
+    (lessons / "03_first" / "step1_a.py").write_text(TRAINING + KEPT)
+    assert main(["lesson", "3", "--step", "1", "--seed", "5", "--out", "my run"]) == 130
+    line = "resume with: tinyconv lesson 03_first --step 1 --out 'my run' --seed 5 --resume"
+    assert advice(capfd.readouterr()) == [line]
+    assert main(shlex.split(line.removeprefix("resume with: tinyconv"))) == 0
+    assert not advice(capfd.readouterr())
+    assert [file.name for file in Path("my run").glob("*.npz")] == ["model.npz"]  # a new start keeps the old file, too
+    assert Checkpoint.read(Path("my run/model.npz")).meta["epoch"] == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the step sends itself a signal")
+@pytest.mark.parametrize(
+    "rest, line",
+    [
+        ("train()\n", "run it again with: tinyconv lesson 03_first --step 1 --smoke --out o"),
+        ("stop(None)\n", "run it again with: tinyconv lesson 03_first --step 1 --smoke --out o"),
+        ("lesson.resume\nstop(None)\n", "go on with: tinyconv lesson 03_first --step 1 --smoke --out o --resume"),
+    ],
+    ids=["a training without a place", "no training", "between two trainings"],
+)
+def test_an_interrupted_step_gives_one_piece_of_advice(rest, line, lessons, capfd):
+    (lessons / "03_first" / "step1_a.py").write_text(TRAINING + rest)
+    assert main(["lesson", "3", "--step", "1", "--smoke", "--out", "o"]) == 130
+    assert advice(capfd.readouterr()) == [f"step1_a was interrupted; {line}"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the step sends itself a signal")
+def test_an_interrupted_main_job_names_itself(lessons, capfd):
+    (lessons / "03_first" / "main.py").write_text(TRAINING + "stop(None)\n")
+    assert main(["lesson", "3", "--main"]) == 130
+    assert advice(capfd.readouterr()) == [
+        "main was interrupted; run it again with: tinyconv lesson 03_first --main",
+    ]
 
 
 def test_without_a_checkout_it_says_where_the_lessons_are(monkeypatch, capsys):

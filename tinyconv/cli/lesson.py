@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import tinyconv
+from tinyconv import interrupt
 from tinyconv.cli.names import UsageError, choose
 from tinyconv.lesson import done_steps, read_header, steps_of
 
@@ -60,13 +62,11 @@ def run(options: argparse.Namespace) -> int:
     for i, script in enumerate(scripts):
         if len(scripts) > 1:
             print(f"{'' if i == 0 else chr(10)}=== {folder.name}/{script.name} ({i + 1} of {len(scripts)})", flush=True)
-        code = _run_script(script, passed)
+        step = _NUMBER.match(script.name)
+        command = ["tinyconv", "lesson", folder.name, *(["--step", step[1]] if step else ["--main"]), *passed]
+        code = _run_script(script, passed, shlex.join(command))
         if code != 0:
-            step = _NUMBER.match(script.name)
-            if code == 130 and step:
-                again = f"tinyconv lesson {folder.name} --step {step[1]}"
-                print(f"{script.stem} was interrupted; run it again with: {again}", file=sys.stderr)
-            elif code != 130:
+            if code != interrupt.EXIT_CODE:  # an interrupted step has said how to go on
                 print(f"tinyconv: {script.name} failed with exit code {code}", file=sys.stderr)
             return code
     return 0
@@ -112,13 +112,17 @@ def _scripts(folder: Path, options: argparse.Namespace) -> list[Path]:
     return [numbered[options.step]]
 
 
-def _run_script(script: Path, arguments: list[str]) -> int:
-    """Run a step in a process of its own, with the tinyconv that runs here, and return its exit code."""
+def _run_script(script: Path, arguments: list[str], command: str) -> int:
+    """Run a step in a process of its own, with the tinyconv that runs here, and return its exit code.
+
+    An interrupted step names ``command``, which runs it alone.
+    """
     import tinyconv_kernels
 
     here = [str(Path(file).resolve().parent.parent) for file in (tinyconv.__file__, tinyconv_kernels.__file__)]
     path = os.pathsep.join([*here, *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen([sys.executable, str(script), *arguments], env={**os.environ, "PYTHONPATH": path})
+    environment = {**os.environ, "PYTHONPATH": path, interrupt.COMMAND: command}
+    process = subprocess.Popen([sys.executable, str(script), *arguments], env=environment)
     before = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
     try:
         while True:
