@@ -44,11 +44,11 @@ def test_the_picture_holds_the_models_samples(name, channels, kind, here, capsys
     assert main(["sample", "--weights", f"{name}.npz"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"64 images of 8 x 8 pixels, {kind}, by {name}, seed 0",
-        f"figure: {Path('tinyconv-output/sample/samples.png')}",
+        f"figure: {Path(f'tinyconv-output/sample/samples-{name}-seed0.png')}",
         f"next: tinyconv sample --weights {name}.npz --interpolate",
     ]
     wanted = np.rint(255 * tinyconv.load(f"{name}.npz").sample(64, 0)).astype(int).transpose(0, 2, 3, 1)
-    found = tiles("tinyconv-output/sample/samples.png", 64, channels)
+    found = tiles(f"tinyconv-output/sample/samples-{name}-seed0.png", 64, channels)
     np.testing.assert_array_equal(found.reshape(wanted.shape), wanted)
 
 
@@ -60,7 +60,7 @@ def test_count_seed_and_a_file_of_ones_own(here, capsys):
     np.testing.assert_array_equal(found, np.rint(255 * tinyconv.load("gan.npz").sample(5, 7))[:, 0])
     assert main(["sample", "--weights", "gan.npz", "--count", "1"]) == 0
     assert "1 image of 8 x 8" in capsys.readouterr().out
-    assert not np.array_equal(tiles("tinyconv-output/sample/samples.png", 1, 1)[0], found[0])  # another seed
+    assert not np.array_equal(tiles("tinyconv-output/sample/samples-gan-seed0.png", 1, 1)[0], found[0])  # another seed
 
 
 def test_ten_thousand_images(here, capsys):
@@ -74,16 +74,43 @@ def test_interpolations(here, capsys):
     assert main(["sample", "--weights", "gan.npz", "--interpolate", "--count", "3", "--seed", "2"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "3 rows of images of 8 x 8 pixels, grey, by gan, seed 2",
-        f"figure: {Path('tinyconv-output/sample/interpolations.png')}",
-        "next: tinyconv sample --weights gan.npz --seed 3",
+        f"figure: {Path('tinyconv-output/sample/interpolations-gan-seed2.png')}",
+        "next: tinyconv sample --weights gan.npz --interpolate --seed 3",
     ]
-    first = Path("tinyconv-output/sample/interpolations.png").read_bytes()
-    with Image.open("tinyconv-output/sample/interpolations.png") as picture:
+    first = Path("tinyconv-output/sample/interpolations-gan-seed2.png").read_bytes()
+    with Image.open("tinyconv-output/sample/interpolations-gan-seed2.png") as picture:
         assert picture.width > 2 * picture.height > 400  # ten images across, three down
     assert main(["sample", "--weights", "gan.npz", "--interpolate", "--count", "3", "--seed", "3"]) == 0
-    assert Path("tinyconv-output/sample/interpolations.png").read_bytes() != first
+    assert Path("tinyconv-output/sample/interpolations-gan-seed3.png").read_bytes() != first
     assert main(["sample", "--weights", "gan.npz", "--interpolate"]) == 0
     assert "8 rows of images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "checkpoint, name",
+    [
+        ("tinyconv-output/train/gan-mnist/checkpoint.npz", "gan-mnist"),
+        ("tinyconv-output/07/model.npz", "07"),
+        ("tinyconv-output/07/dcgan.npz", "dcgan"),
+        ("run/a b.npz", "a b"),
+    ],
+)
+def test_the_picture_is_named_after_the_checkpoint_and_the_seed(checkpoint, name, here, capsys):
+    Path(checkpoint).parent.mkdir(parents=True)
+    Path("gan.npz").rename(checkpoint)
+    assert main(["sample", "--weights", checkpoint, "--count", "1", "--seed", "4"]) == 0
+    out = capsys.readouterr().out
+    assert f"figure: {Path('tinyconv-output/sample') / f'samples-{name}-seed4.png'}\n" in out
+    assert out.endswith("--interpolate --seed 4\n")
+    assert [file.name for file in Path("tinyconv-output/sample").iterdir()] == [f"samples-{name}-seed4.png"]
+
+
+def test_the_name_of_a_checkpoint_in_the_current_folder(here, monkeypatch):
+    (here / "mine").mkdir()
+    (here / "gan.npz").rename(here / "mine" / "checkpoint.npz")
+    monkeypatch.chdir(here / "mine")
+    assert main(["sample", "--weights", "checkpoint.npz", "--count", "1"]) == 0
+    assert Path("tinyconv-output/sample/samples-mine-seed0.png").is_file()
 
 
 def test_without_weights_it_is_the_lessons_generator(here, capsys):
@@ -119,6 +146,7 @@ def test_commands_for_other_networks_name_this_one(command, name, here, capsys):
         (["--count", "-3"], 2, "--count must be from 1 to 10000, got -3"),
         (["--count", "101", "--interpolate"], 2, "--count must be from 1 to 100 rows of --interpolate, got 101"),
         (["--count", "x"], 2, "argument --count: invalid int value: 'x'"),
+        (["--seed", "-1"], 2, "--seed must be at least 0, got -1"),
         (["--out", "."], 2, "--out must name a file, got the folder .; such as samples.png"),
         (["--out", "dir/"], 2, "--out must name a file, got the folder dir/; such as"),
         (["--out", "x.jpg"], 2, "--out must end in .png, the picture is a PNG; got x.jpg"),

@@ -23,6 +23,7 @@ The weights are a checkpoint of gan, dcgan or lapgan; tinyconv train gan --data 
 same latent points, so pictures of two checkpoints can be laid beside each other. The picture is written to --out."""
 _COUNT, _MOST = 64, 10000
 _ROWS, _MOST_ROWS = 8, 100
+_USUAL = ("checkpoint", "model")  # what training calls its checkpoints
 _NO_WEIGHTS = "tinyconv train gan --data mnist makes a checkpoint, too"
 
 
@@ -50,8 +51,11 @@ def run(options: argparse.Namespace) -> int:
     if not 1 <= count <= most:
         rows = " rows of --interpolate" if options.interpolate else ""
         raise UsageError(f"--count must be from 1 to {most}{rows}, got {count}")
-    path = _target_file(options)
+    if options.seed < 0:
+        raise UsageError(f"--seed must be at least 0, got {options.seed}")
+    chosen = _chosen_file(options)
     weights = _weights(options)
+    path = chosen or _usual_file(options, weights)
     model = open_generator(weights)
     channels, height, width = model.image_shape
     writable_folder(path.parent, "sample", "choose another file: --out FILE")
@@ -65,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     kind = "grey" if channels == 1 else "colour"
     print(f"{drawn} of {width} x {height} pixels, {kind}, by {model.config['builder']}, seed {options.seed}")
     print(f"figure: {path}")
-    other = f"--seed {options.seed + 1}" if options.interpolate else "--interpolate"
+    seed = options.seed + options.interpolate  # the other picture of these points, then other points
+    other = "--interpolate" + (f" --seed {seed}" if seed else "")
     print(f"next: tinyconv sample --weights {shlex.quote(str(weights))} {other}")
     return 0
 
@@ -103,12 +108,19 @@ def _weights(options: argparse.Namespace) -> Path:
         raise UsageError(f"{problem}; {_NO_WEIGHTS}") from None
 
 
-def _target_file(options: argparse.Namespace) -> Path:
-    """Return the name of the picture to write; without an ending it becomes a PNG."""
+def _usual_file(options: argparse.Namespace, weights: Path) -> Path:
+    """Return the picture's name without --out: of the checkpoint, or of its folder if it is called as all are."""
     from tinyconv.lesson import OUTPUT
 
+    what = "interpolations" if options.interpolate else "samples"
+    of = weights.resolve().parent.name if weights.stem in _USUAL else weights.stem
+    return Path(OUTPUT) / "sample" / f"{what}-{of or weights.stem}-seed{options.seed}.png"
+
+
+def _chosen_file(options: argparse.Namespace) -> Path | None:
+    """Return the name of the picture in --out; without an ending it becomes a PNG."""
     if not options.out:
-        return Path(OUTPUT) / "sample" / ("interpolations.png" if options.interpolate else "samples.png")
+        return None
     path = Path(options.out)
     if path.is_dir() or options.out.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         raise UsageError(f"--out must name a file, got the folder {options.out}; such as {path / 'samples.png'}")
