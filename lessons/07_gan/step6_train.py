@@ -138,9 +138,7 @@ if __name__ == "__main__":
         model = models.build(name, scale="lesson")
         counts = [sum(p.numel() for p in net.parameters()) for net in (model.generator, model.discriminator)]
         recipe, n = recipe_of(model), 200 if short else TRAIN[name]
-        print(f"\n{name}: G {counts[0]:,} parameters, D {counts[1]:,}; {n:,} images in batches of {recipe.batch_size};")
-        print(f"Adam, beta1 {recipe.beta1}, rates {recipe.discriminator} of D and {recipe.generator} of G; ", end="")
-        print(f"constant for {recipe.hold:.0%} of {recipe.epochs} epochs", flush=True)
+        print(f"\n{name}: G {counts[0]:,} parameters, D {counts[1]:,}; {n:,} images", flush=True)
         how = {"seed": seed, "checkpoint": lesson.checkpoint(FILES[name]), "resume": lesson.resume}
         watched(model, name, n, 1 if short else recipe.epochs, lesson.out / f"samples-{name}", **how)
         if name == "gan":

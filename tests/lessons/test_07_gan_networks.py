@@ -289,7 +289,7 @@ def test_samples_and_test_digits_are_as_far_from_the_training_digits_as_is_said(
     """Samples that are copies have a distance of 0, test digits that of a search through all pairs."""
     train = np.stack([data.mnist("train")[i][0] for i in range(30)])
     test = np.stack([data.mnist("test")[i][0] for i in range(500)]).reshape(500, 1, 784)
-    for name in ("copies", "interpolations"):
+    for name in ("nearest", "interpolations"):
         monkeypatch.setattr(steps[7], name, lambda *given, **how: steps[7].plt.figure())
     steps[7].show(SimpleNamespace(sample=lambda n, seed: train[np.arange(n) % 20]), 30)
     wanted = np.median(np.sqrt(((test - train.reshape(1, 30, 784)) ** 2).sum(axis=2)).min(axis=1))
