@@ -85,7 +85,7 @@ def table(network: nn.Sequential, x: tinyconv.Tensor) -> int:
 
 
 # %% [markdown]
-# ## What a batch gives away
+# ## Real and made images apart
 #
 # Batch normalisation takes mean and deviation over a batch. With real and made images in one, each kind is measured
 # against the other. A D that learns so may go by which of them lies above the mean of both, and in G's turn, with made
