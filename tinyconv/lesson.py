@@ -288,11 +288,12 @@ def _in_notebook() -> bool:
 
 
 def _quiet_interruption(step: str, others: Callable[..., Any]) -> Callable[..., None]:
-    """Return what prints a line for Ctrl-C where Python would print a traceback."""
+    """Return what prints a line for Ctrl-C where Python would print a traceback, and ends the program in order."""
 
     def hook(kind: type[BaseException], value: BaseException, trace: Any) -> None:
         if issubclass(kind, KeyboardInterrupt):
             print(f"\n{interrupt.farewell(step)}", file=sys.stderr)
+            raise SystemExit(interrupt.EXIT_CODE)
         else:
             others(kind, value, trace)
 

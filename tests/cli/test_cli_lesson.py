@@ -199,16 +199,27 @@ def test_an_interrupted_training_names_the_command_that_goes_on(lessons, capfd):
 @pytest.mark.parametrize(
     "rest, line",
     [
-        ("train()\n", "run it again with: tinyconv lesson 03_first --step 1 --smoke --out o"),
-        ("stop(None)\n", "run it again with: tinyconv lesson 03_first --step 1 --smoke --out o"),
-        ("lesson.resume\nstop(None)\n", "go on with: tinyconv lesson 03_first --step 1 --smoke --out o --resume"),
+        ("train()\n", "run it again with: tinyconv lesson 03_first --step 1 --out o --seed 3"),
+        ("stop(None)\n", "run it again with: tinyconv lesson 03_first --step 1 --out o --seed 3"),
+        ("lesson.resume\nstop(None)\n", "go on with: tinyconv lesson 03_first --step 1 --out o --seed 3 --resume"),
     ],
     ids=["a training without a place", "no training", "between two trainings"],
 )
 def test_an_interrupted_step_gives_one_piece_of_advice(rest, line, lessons, capfd):
     (lessons / "03_first" / "step1_a.py").write_text(TRAINING + rest)
-    assert main(["lesson", "3", "--step", "1", "--smoke", "--out", "o"]) == 130
+    assert main(["lesson", "3", "--step", "1", "--seed", "3", "--out", "o"]) == 130
     assert advice(capfd.readouterr()) == [f"step1_a was interrupted; {line}"]
+    assert not Path("tinyconv-output/done.json").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the step sends itself a signal")
+def test_a_step_that_is_interrupted_while_it_imports(lessons, capfd):
+    (lessons / "03_first" / "step1_a.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n" + STEP)
+    assert main(["lesson", "3", "--seed", "2"]) == 130
+    assert advice(capfd.readouterr()) == [
+        "step1_a was interrupted; run it again with: tinyconv lesson 03_first --step 1 --seed 2"
+    ]
+    assert not Path("tinyconv-output/done.json").exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the step sends itself a signal")

@@ -65,8 +65,12 @@ def run(options: argparse.Namespace) -> int:
         step = _NUMBER.match(script.name)
         command = ["tinyconv", "lesson", folder.name, *(["--step", step[1]] if step else ["--main"]), *passed]
         code = _run_script(script, passed, shlex.join(command))
+        if code == -signal.SIGINT:  # it was still importing; later, an interrupted step itself says how to go on
+            print(f"{script.stem} was interrupted; run it again with: {shlex.join(command)}", file=sys.stderr)
+            return interrupt.EXIT_CODE
         if code != 0:
-            if code != interrupt.EXIT_CODE:  # an interrupted step has said how to go on
+            code = 128 - code if code < 0 else code
+            if code != interrupt.EXIT_CODE:
                 print(f"tinyconv: {script.name} failed with exit code {code}", file=sys.stderr)
             return code
     return 0
@@ -113,7 +117,7 @@ def _scripts(folder: Path, options: argparse.Namespace) -> list[Path]:
 
 
 def _run_script(script: Path, arguments: list[str], command: str) -> int:
-    """Run a step in a process of its own, with the tinyconv that runs here, and return its exit code.
+    """Run a step in a process of its own, with the tinyconv that runs here, and return its exit code (-N: signal N).
 
     An interrupted step names ``command``, which runs it alone.
     """
@@ -127,8 +131,7 @@ def _run_script(script: Path, arguments: list[str], command: str) -> int:
     try:
         while True:
             try:
-                code = process.wait()
-                return 128 - code if code < 0 else code
+                return process.wait()
             except KeyboardInterrupt:  # the terminal sent it to the step too, which saves its work and ends
                 continue
     finally:
