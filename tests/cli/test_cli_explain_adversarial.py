@@ -185,7 +185,7 @@ def test_a_network_that_cannot_be_moved(here, capsys):
         (["--method", "lbfgs"], 2, "there is no method 'lbfgs'"),
         (["--method", "minimal", "--eps", "0.1"], 2, "--eps is the size of fgsm's step"),
         (["--layer", "conv1"], 2, "--layer does not belong to adversarial; it is for deconvnet"),
-        (["--map", "0"], 2, "--map does not belong to adversarial; it is for deconvnet and saliency"),
+        (["--map", "0"], 2, "--map does not belong to adversarial; it is for deconvnet, saliency"),
         (["--unpool", "write"], 2, "--unpool does not belong to adversarial"),
         (["--size", "7"], 2, "--size does not belong to adversarial; it is for occlusion"),
         (["--stride", "3"], 2, "--stride does not belong to adversarial"),

@@ -159,7 +159,7 @@ def _refuse_others(options: argparse.Namespace, action: str) -> None:
     """Raise UsageError for an option of another explanation, which would change nothing."""
     for option, actions in _OPTIONS.items():
         if action not in actions and getattr(options, "target" if option == "class" else option) is not None:
-            raise UsageError(f"--{option} does not belong to {action}; it is for {' and '.join(actions)}")
+            raise UsageError(f"--{option} does not belong to {action}; it is for {', '.join(actions)}")
 
 
 def _needs_classes(options: argparse.Namespace, opened: models.Opened) -> None:
