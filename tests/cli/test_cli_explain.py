@@ -147,7 +147,7 @@ def test_every_network_that_a_lesson_trains_is_found_without_weights():
         (["filters", "--out", "x.jpg"], 2, "--out must end in .png, the figure is a PNG; got x.jpg"),
         (["filters", "--layer", "pool1"], 1, "layer must be one of conv1, conv2"),
         (["filters", "--model", "alexnet"], 2, "--model says alexnet"),
-        (["filters", "--class", "1"], 2, "--class does not belong to filters; it is for occlusion, saliency, adversarial"),
+        (["filters", "--class", "1"], 2, "--class does not belong to filters; it is for occlusion, saliency, "),
         (["saliency", "--image", "photo.png", "--value", "0"], 2, "--value does not belong to saliency; it is for"),
         (["deconvnet", "--image", "photo.png", "--eps", "0.1"], 2, "--eps does not belong to deconvnet; it is for adv"),
         (["occlusion", "--image", "photo.png", "--method", "fgsm"], 2, "--method does not belong to occlusion"),
