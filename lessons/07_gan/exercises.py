@@ -201,6 +201,8 @@ def laplacian_pyramid(images, levels):
     where u doubles both sides, bilinearly. Along one axis its pixel 2 i is 3/4 x[i] + 1/4 x[i - 1], its pixel 2 i + 1
     is 3/4 x[i] + 1/4 x[i + 1]; where x has no such neighbour, x[i] stands for it. Then the same along the other axis.
     There are one or more ``levels``; raise ValueError if an image that is to be halved has an odd side.
+
+    Difficulty, minutes and hint stand with ``collapse``, the task's other half.
     """
     # TASK 7.9
     # BEGIN SOLUTION

@@ -144,7 +144,7 @@ def test_every_network_that_a_lesson_trains_is_found_without_weights():
         (["saliency", "--image", "photo.png", "--class", "9" * 5000], 2, "there is no class '999"),
         (["filters", "--out", "."], 2, "--out must name a file, got the folder .; such as figure.png"),
         (["filters", "--out", "dir/"], 2, "--out must name a file, got the folder dir/; such as"),
-        (["filters", "--out", "x.jpg"], 2, "--out must end in .png, the figure is a PNG; got x.jpg"),
+        (["filters", "--out", "x.jpg"], 2, "--out must end in .png, as the figure is a PNG; got x.jpg"),
         (["filters", "--layer", "pool1"], 1, "layer must be one of conv1, conv2"),
         (["filters", "--model", "alexnet"], 2, "--model says alexnet"),
         (["filters", "--class", "1"], 2, "--class does not belong to filters; it is for occlusion, saliency, "),

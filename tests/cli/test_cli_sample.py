@@ -149,7 +149,7 @@ def test_commands_for_other_networks_name_this_one(command, name, here, capsys):
         (["--seed", "-1"], 2, "--seed must be at least 0, got -1"),
         (["--out", "."], 2, "--out must name a file, got the folder .; such as samples.png"),
         (["--out", "dir/"], 2, "--out must name a file, got the folder dir/; such as"),
-        (["--out", "x.jpg"], 2, "--out must end in .png, the picture is a PNG; got x.jpg"),
+        (["--out", "x.jpg"], 2, "--out must end in .png, as the figure is a PNG; got x.jpg"),
         (["--out", "a.txt/x.png"], 1, "sample: cannot write to the folder a.txt"),
     ],
 )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyconv.cli import explain_adversarial, models
-from tinyconv.cli.names import UsageError, choose
+from tinyconv.cli.names import UsageError, choose, png
 
 HELP = """show what a trained network looks at in your picture
 
@@ -207,12 +206,7 @@ def _target_file(options: argparse.Namespace, action: str) -> Path:
         stem = "" if options.image is None or action == "filters" else f"-{Path(options.image).stem}"
         layer = "" if options.layer is None else f"-{options.layer}"
         return Path(OUTPUT) / "explain" / f"{action}{stem}{layer}.png"
-    path = Path(options.out)
-    if path.is_dir() or options.out.endswith(tuple(filter(None, (os.sep, os.altsep)))):
-        raise UsageError(f"--out must name a file, got the folder {options.out}; such as {path / 'figure.png'}")
-    if path.suffix.lower() not in ("", ".png"):
-        raise UsageError(f"--out must end in .png, the figure is a PNG; got {options.out}")
-    return path if path.suffix else path.with_suffix(".png")
+    return png(options.out, "figure.png")
 
 
 def _write(path: Path, figure: Any) -> None:

@@ -1,9 +1,11 @@
-"""Wrong names on the command line: the right ones and the closest. See :func:`choose`."""
+"""Names on the command line: what a wrong one should have been, a figure's file. See :func:`choose`, :func:`png`."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class UsageError(Exception):
@@ -29,3 +31,19 @@ def choose(what: str, given: str, names: Sequence[str], aside: str = "", any_cas
     close = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
     guess = f"; did you mean {close[0]!r}?" if close else ""
     raise UsageError(f"there is no {what} {given!r}{guess} ({', '.join(names)}{aside})")
+
+
+def png(given: str, example: str) -> Path:
+    """Return the file that ``--out`` names; without an ending it becomes a PNG.
+
+    Raises
+    ------
+    UsageError
+        It is a folder (then ``example`` is a name for a file in it), or ends in something else.
+    """
+    path = Path(given)
+    if path.is_dir() or given.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+        raise UsageError(f"--out must name a file, got the folder {given}; such as {path / example}")
+    if path.suffix.lower() not in ("", ".png"):
+        raise UsageError(f"--out must end in .png, as the figure is a PNG; got {given}")
+    return path if path.suffix else path.with_suffix(".png")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from tinyconv.cli import models
-from tinyconv.cli.names import UsageError
+from tinyconv.cli.names import UsageError, png
 
 HELP = """draw images with a trained generator
 
@@ -53,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--count must be from 1 to {most}{rows}, got {count}")
     if options.seed < 0:
         raise UsageError(f"--seed must be at least 0, got {options.seed}")
-    chosen = _chosen_file(options)
+    chosen = png(options.out, "samples.png") if options.out else None
     weights = _weights(options)
     path = chosen or _usual_file(options, weights)
     model = open_generator(weights)
@@ -115,15 +114,3 @@ def _usual_file(options: argparse.Namespace, weights: Path) -> Path:
     what = "interpolations" if options.interpolate else "samples"
     of = weights.resolve().parent.name if weights.stem in _USUAL else weights.stem
     return Path(OUTPUT) / "sample" / f"{what}-{of or weights.stem}-seed{options.seed}.png"
-
-
-def _chosen_file(options: argparse.Namespace) -> Path | None:
-    """Return the name of the picture in --out; without an ending it becomes a PNG."""
-    if not options.out:
-        return None
-    path = Path(options.out)
-    if path.is_dir() or options.out.endswith(tuple(filter(None, (os.sep, os.altsep)))):
-        raise UsageError(f"--out must name a file, got the folder {options.out}; such as {path / 'samples.png'}")
-    if path.suffix.lower() not in ("", ".png"):
-        raise UsageError(f"--out must end in .png, the picture is a PNG; got {options.out}")
-    return path if path.suffix else path.with_suffix(".png")
