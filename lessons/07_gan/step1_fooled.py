@@ -73,7 +73,7 @@ for name, model in models.items():
 
 # %%
 SIZES = (0.0, 0.05, 0.1, 0.25)
-print(f"\n{len(labels)} test digits: error, and how sure the network is where it is wrong")
+print(f"\n{len(labels)} test digits; for each eps the error, and how sure the network is where it is wrong")
 print("                 " + "".join(f"     eps {eps:4.2f} " for eps in SIZES))
 curves = {}
 for name, model in models.items():

@@ -135,7 +135,7 @@ if __name__ == "__main__":
         print(f"  {name:10s} {3 * tinyconv.grad(g_loss(s, saturating), s).numpy()}; theta from -2 to {path[-1]:.3f}")
         axes[2].plot(path, label=name)
     axes[2].axhline(2, color="k", lw=0.8, ls=":")
-    axes[2].set(title="mean of the generator; D learnt 500 steps before", xlabel="step (dotted: the data)")
+    axes[2].set(title="mean of the generator, D being ahead", xlabel="step", ylabel="theta (dotted: the data)")
     axes[2].legend(title="descends")
     alt = "D lies on p / (p + q); descending log(1 - D) the generator stays where it is, -log D it comes to the data"
     lesson.save(fig, "discriminators", alt=alt)
