@@ -36,7 +36,7 @@ class LeakyReLU(Module):
 
 
 class Maxout(Module):
-    """See :func:`tinyconv.functional.maxout`: ``Maxout(5)`` makes (N, 1200) into (N, 240), units of 5 neighbours each."""
+    """See :func:`tinyconv.functional.maxout`: ``Maxout(5)`` makes (N, 240) of (N, 1200), units of 5 neighbours."""
 
     def __init__(self, pieces: int, dim: int = 1) -> None:
         super().__init__()
