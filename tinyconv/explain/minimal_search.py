@@ -81,10 +81,8 @@ class Search:
         self.best, self.nearest = x.copy(), np.full(len(x), np.inf)  # |r|^2
         self.last = spectral.inside(x, box, self.all)
         self.target = classes.copy()
-        self.reached, self.missed = (
-            np.zeros(len(x)),
-            np.full(len(x), np.inf),
-        )  # largest c with, smallest without success
+        self.reached = np.zeros(len(x))  # the largest c with success
+        self.missed = np.full(len(x), np.inf)  # the smallest one without
         self.gap, self.c = np.ones(len(x)), np.ones(len(x))
         if self.open.size:
             i = self.open
