@@ -11,7 +11,7 @@ help:           ## list the targets
 lesson: $(VENV)/installed  ## build, gradient-check and train AlexNet on real images, and look inside it
 	@$(BIN)/tinyconv lesson 01_alexnet --main
 
-test: $(VENV)/installed-test  ## run the fast tests (three minutes once compiled)
+test: $(VENV)/installed-test  ## run the fast tests (five minutes once compiled)
 	@$(BIN)/python -m pytest
 
 test-cuda: $(VENV)/installed-test  ## run the tests of the CUDA kernels in Numba's simulator (no GPU needed)
