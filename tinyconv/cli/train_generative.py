@@ -23,7 +23,7 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     import tinyconv
     from tinyconv.cli import recipes
     from tinyconv.generative.measures import spread
-    from tinyconv.generative.training import recipe_of, train_gan
+    from tinyconv.generative.training import parameters_of, recipe_of, train_gan
     from tinyconv.generative.watch import Watch
 
     try:
@@ -47,14 +47,14 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     folder = Path(options.out or default)
     channels, height, width = model.image_shape
     print(f"data:  {source.name}, {len(images)} training images, {height}x{width} pixels, channels: {channels}")
-    counts = ", ".join(f"{text} {count:,}" for text, count in _counts(model))
+    counts = ", ".join(f"{text} {sum(p.numel() for p in of):,}" for text, of in parameters_of(model).items())
     print(f"model: {name}, {options.scale} scale, parameters: {counts}")
     passes = f"{epochs} epoch{'s' * (epochs != 1)}"
     which = "SGD" if recipe.beta1 is None else "Adam"
     print(f"run:   {passes}, {batch_size} images per step, {which}, ", end="")
     print(f"rate of the discriminator {rates[0]:g}, of the generator {rates[1]:g}, seed {options.seed}", flush=True)
-    some = np.stack([data_image for data_image, _ in _some(images, view, 500)])
-    watch = Watch(model, folder / "samples", every=max(1, epochs // _PICTURES), data_spread=spread(some))
+    data_spread = spread(_some(images, view, 500))
+    watch = Watch(model, folder / "samples", every=max(1, epochs // _PICTURES), data_spread=data_spread)
     if not options.resume:
         watch.before(model)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
@@ -117,27 +117,18 @@ def _parts(source: Any, few: int | None) -> tuple[Any, Any]:
     return data.Subset(train, order[: min(edge, few or edge)]), data.Subset(train, order[edge:])
 
 
-def _some(images: Any, view: Any, count: int) -> list[Any]:
-    """Return some images as the model learns them."""
-    chosen = [images[i * len(images) // min(count, len(images))] for i in range(min(count, len(images)))]
-    return [(image if view is None else view(image, None), label) for image, label in chosen]
-
-
-def _counts(model: Any) -> list[tuple[str, int]]:
-    """Return how many parameters generators and discriminators have."""
-    found = {"generator": 0, "discriminator": 0}
-    for name, p in model.named_parameters():
-        found["generator" if "generator" in name.split(".") else "discriminator"] += p.numel()
-    return list(found.items())
+def _some(images: Any, view: Any, count: int) -> np.ndarray:
+    """Return some images of a data set, evenly chosen, as the model learns them: (count, C, H, W) or fewer."""
+    count = min(count, len(images))
+    chosen = (images[i * len(images) // count][0] for i in range(count))
+    return np.stack([image if view is None else view(image, None) for image in chosen])
 
 
 def _judge(model: Any, train: Any, validation: Any, test: Any, view: Any) -> None:
     """Print the Parzen estimate of the samples between its references."""
     from tinyconv.generative.parzen import parzen, references
 
-    seen, held_out, unseen = (
-        np.stack([image for image, _ in _some(part, view, len(part))]) for part in (train, validation, test)
-    )
+    seen, held_out, unseen = (_some(part, view, len(part)) for part in (train, validation, test))
     print(f"samples: {parzen(model.sample(_SAMPLES), held_out, unseen)}")
     texts = {
         "training images": "training images themselves",

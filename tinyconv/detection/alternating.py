@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from tinyconv.detection.training import LR, train_detector
 from tinyconv.function import no_grad
 from tinyconv.models.fast_rcnn import FastRCNN, fast_rcnn
 from tinyconv.models.faster_rcnn import FasterRCNN, initialise_regions
-from tinyconv.nn.modes import kept_modes
+from tinyconv.nn.modes import frozen, kept_modes
 from tinyconv.random import generator
 from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
@@ -63,12 +62,12 @@ def train_in_four_steps(
 
     _copy(detector, model, ("backbone", *_OF_DETECTOR))
     initialise_regions(model)
-    with _frozen(model.get_submodule("backbone")):
+    with frozen(model.get_submodule("backbone")):
         own = _parameters(model, _OF_REGIONS)
         train_detector(model, dataset, epochs=epochs[2], loss=regions_loss, parameters=own, **how)
         second = with_proposals(dataset, proposals_of(model, dataset))
         _copy(model, detector, ("backbone",))
-        with _frozen(detector.get_submodule("backbone")):
+        with frozen(detector.get_submodule("backbone")):
             train_detector(detector, second, epochs=epochs[3], **how)
     _copy(detector, model, _OF_DETECTOR)
     return model
@@ -119,16 +118,3 @@ def _copy(source: nn.Module, target: nn.Module, parts: Iterable[str]) -> None:
 
 def _parameters(model: nn.Module, parts: Iterable[str]) -> list[Tensor]:
     return [p for part in parts for p in model.get_submodule(part).parameters()]
-
-
-@contextmanager
-def _frozen(part: nn.Module) -> Iterator[None]:
-    """Keep a part's weights from learning, and from being differentiated at all."""
-    before = [(p, p.requires_grad) for p in part.parameters()]
-    for p, _ in before:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p, learnt in before:
-            p.requires_grad_(learnt)

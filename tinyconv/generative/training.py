@@ -159,13 +159,19 @@ def train_gan(
     )  # fmt: skip
 
 
+def parameters_of(model: GAN) -> dict[str, list[Any]]:
+    """Return the parameters of all generators and those of all discriminators, under these two names."""
+    of: dict[str, list[Any]] = {"generator": [], "discriminator": []}
+    for name, parameter in model.named_parameters():
+        of["generator" if "generator" in name.split(".") else "discriminator"].append(parameter)
+    return of
+
+
 def optimizers(
     model: GAN, recipe: Recipe, rates: tuple[float, float] | None, epochs: int, steps: int
 ) -> tuple[optim.Optimizer, Any]:
     """Return one optimizer with two groups, the discriminators' parameters and the generators', and its schedule."""
-    of: dict[str, list[Any]] = {"discriminator": [], "generator": []}
-    for name, parameter in model.named_parameters():
-        of["generator" if "generator" in name.split(".") else "discriminator"].append(parameter)
+    of = parameters_of(model)
     rates = (recipe.discriminator, recipe.generator) if rates is None else rates
     groups = [{"params": of[name], "lr": lr} for name, lr in zip(("discriminator", "generator"), rates, strict=True)]
     if recipe.beta1 is None:
