@@ -66,21 +66,26 @@ def draw_detections(
         raise ValueError(f"draw_detections: classes must name every label up to {highest}, got {len(classes)} names")
     names = [f"class {k}" for k in range(highest + 1)] if classes is None else [str(name) for name in classes]
     axes = _new_axes(image.shape[1:]) if ax is None else ax
-    inside = image.min(initial=1) >= 0 and image.max(initial=0) <= 1
-    axes.imshow(plain(image, 0, 1) if inside else plain(image), interpolation="nearest")
-    axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[2] - 0.5), ylim=(image.shape[1] - 0.5, -0.5))
-    axes.set_frame_on(False)
+    show_picture(axes, image)
     if truth is not None:
         for box, label, hard in zip(truth.boxes, truth.labels, truth.difficult, strict=True):
-            _frame(axes, box, _colour(int(label), len(names)), ":" if hard else "--")
+            draw_box(axes, box, _colour(int(label), len(names)), ":" if hard else "--")
     shown = np.flatnonzero(detections.scores >= least)
     for k in shown[np.argsort(detections.scores[shown], kind="stable")]:
         label, colour = int(detections.labels[k]), _colour(int(detections.labels[k]), len(names))
-        _frame(axes, detections.boxes[k], colour, "-")
+        draw_box(axes, detections.boxes[k], colour, "-")
         _write(axes, detections.boxes[k], f"{names[label]} {detections.scores[k]:.2f}", colour)
     if not len(shown):
         axes.set_title(f"nothing with a score of {least:g} or more", fontsize=8)
     return axes.get_figure(root=True)  # type: ignore[return-value]  # of these axes there is one
+
+
+def show_picture(axes: Axes, image: np.ndarray) -> None:
+    """Draw an image (C, H, W) alone: values in [0, 1] as they are, others from the darkest to the brightest."""
+    inside = image.min(initial=1) >= 0 and image.max(initial=0) <= 1
+    axes.imshow(plain(image, 0, 1) if inside else plain(image), interpolation="nearest")
+    axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[2] - 0.5), ylim=(image.shape[1] - 0.5, -0.5))
+    axes.set_frame_on(False)
 
 
 def _new_axes(size: tuple[int, ...]) -> Axes:
@@ -101,7 +106,7 @@ def _colour(label: int, classes: int) -> tuple[float, ...]:
     return to_rgb(table(label % table.N))
 
 
-def _frame(axes: Axes, box: np.ndarray, colour: Any, line: str) -> None:
+def draw_box(axes: Axes, box: np.ndarray, colour: Any, line: str = "-") -> None:
     """Draw a box; the middle of a pixel has a whole number in a picture, its edge lies one half before."""
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
