@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from tinyconv.vision.detections import Truth, truth
 from tinyconv.vision.targets import EXTENT, NOTHING, PROPOSAL, pack_targets
 
 if TYPE_CHECKING:
-    from tinyconv.data.scenes import Scenes
+    from tinyconv.data.scenes import Scene, Scenes
 
 __all__ = [
     "EXTENT", "NOTHING", "PROPOSAL", "DetectionDataset", "DetectionSource", "SceneDetection", "collate", "pack_targets",
@@ -43,6 +43,8 @@ class SceneDetection:
     ----------
     scenes : Scenes
         1000 of 64 x 64 pixels take 49 MB.
+    visit : callable, optional
+        visit(i, scene) is called with every scene when it is drawn.
 
     Attributes
     ----------
@@ -57,7 +59,7 @@ class SceneDetection:
     ((3, 64, 64), (3, 4), np.False_)
     """
 
-    def __init__(self, scenes: Scenes) -> None:
+    def __init__(self, scenes: Scenes, visit: Callable[[int, Scene], None] = lambda i, scene: None) -> None:
         self.classes = list(scenes.classes)
         self.images = np.empty((len(scenes), 3, scenes.size, scenes.size), np.float32)
         self._truths: list[Truth] = []
@@ -65,6 +67,7 @@ class SceneDetection:
             scene = scenes[i]
             self.images[i] = scene.image
             self._truths.append(truth(scene.boxes, scene.labels))
+            visit(i, scene)
 
     def __len__(self) -> int:
         return len(self.images)
