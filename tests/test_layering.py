@@ -23,7 +23,7 @@ LAYERS = [
     {"tensor"},
     {"creation", "functional"},
     {"gradcheck", "gradcheck_diagnosis", "gradcheck_evidence", "gradcheck_subject", "nn"},
-    {"vision"},  # on arrays; detectors are made of it
+    {"text", "vision"},  # on arrays; detectors and caption models are made of them
     {"models", "summary"},
 ]
 TOOLS = len(LAYERS)  # data, optim, train, explain, lesson, checkpoint ...: beside each other, above the engine
