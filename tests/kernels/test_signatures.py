@@ -19,8 +19,8 @@ ROOT = Path(tinyconv_kernels.__file__).parent
 BACKENDS = sorted(p.name for p in ROOT.iterdir() if p.is_dir() and any(p.glob("*.py")))
 SUPPORT = {"launch", "memory", "dlpack"}  # public files of the CUDA backend that hold no kernels
 FILES = [
-    "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "reduce", "resize",
-    "roi", "softmax",
+    "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "recurrent",
+    "reduce", "resize", "roi", "softmax",
 ]  # fmt: skip
 
 

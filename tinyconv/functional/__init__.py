@@ -64,6 +64,7 @@ from tinyconv.functional.pool import (
     max_pool2d,
     max_unpool2d,
 )
+from tinyconv.functional.recurrent import lstm, rnn
 from tinyconv.functional.reduce import (
     all,
     any,

@@ -1,8 +1,24 @@
 """The kernels for CPUs, compiled by Numba (elementwise ones are NumPy's own loops)."""
 
-from . import conv, elementwise, index, matmul, maxout, nms, norm, optim, pool, random, reduce, resize, roi, softmax
+from . import (
+    conv,
+    elementwise,
+    index,
+    matmul,
+    maxout,
+    nms,
+    norm,
+    optim,
+    pool,
+    random,
+    recurrent,
+    reduce,
+    resize,
+    roi,
+    softmax,
+)
 
 __all__ = [
-    "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "reduce", "resize",
-    "roi", "softmax",
+    "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "recurrent", "reduce",
+    "resize", "roi", "softmax",
 ]  # fmt: skip
