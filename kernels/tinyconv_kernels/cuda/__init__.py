@@ -5,9 +5,25 @@ launch.py (grids), memory.py (where arrays live), _strided.py (views), reduce.py
 says where its parts are.
 """
 
-from . import conv, elementwise, index, matmul, maxout, nms, norm, optim, pool, random, reduce, resize, roi, softmax
+from . import (
+    conv,
+    elementwise,
+    index,
+    matmul,
+    maxout,
+    nms,
+    norm,
+    optim,
+    pool,
+    random,
+    recurrent,
+    reduce,
+    resize,
+    roi,
+    softmax,
+)
 
 __all__ = [
-    "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "reduce", "resize",
-    "roi", "softmax",
+    "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "recurrent", "reduce",
+    "resize", "roi", "softmax",
 ]  # fmt: skip
