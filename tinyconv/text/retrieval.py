@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ class Retrieval(NamedTuple):
         return f"annotation: {self.annotation}; search: {self.search}"
 
 
-def rank(scores: np.ndarray, image_of: np.ndarray) -> Retrieval:
+def rank(scores: np.ndarray, image_of: np.ndarray | Sequence[int]) -> Retrieval:
     """Return how well scores of images with sentences find one by the other.
 
     The annotation rank of an image is 1 + the number of other images' sentences that score at least as high with it as
