@@ -74,6 +74,21 @@ def test_rois_over_the_map_see_what_lies_under_the_box() -> None:
     np.testing.assert_array_equal(seen, 64 * rows[:, None] + columns)
 
 
+def test_features_are_what_both_outputs_share() -> None:
+    """Of two images' boxes, one image after the other; the outputs are two linear layers on them."""
+    model = small(np.float64).eval()
+    boxes = [BOXES, PROPOSALS[:1]]
+    with tinyconv.no_grad():
+        maps = model(images(2, np.float64))
+        shared, alone = model.features(maps, boxes).numpy(), model.features(maps[1:], boxes[1:]).numpy()
+        outputs = model.classify(maps, boxes)
+    assert shared.shape == (3, model.cls_score.in_features) and shared.min() == 0 < shared.max()
+    np.testing.assert_allclose(shared[2:], alone, atol=1e-12)
+    for output, layer in zip(outputs, (model.cls_score, model.bbox_pred), strict=True):
+        by_hand = shared @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+        np.testing.assert_allclose(output.numpy(), by_hand, atol=1e-12)
+
+
 def test_the_loss_by_hand() -> None:
     """Two proposals of K = 2 classes: class 1 with a box, and background."""
     scores = Tensor(np.array([[0.0, 1, 0], [2, 0, 0]]))

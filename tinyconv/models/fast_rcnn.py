@@ -88,11 +88,15 @@ class FastRCNN(nn.Module):
         return f"(not run): the head, once for each region: {weights:,} MACs"
 
     # ------------------------------------------------------------------------------------------------------- the head
-    def classify(self, maps: Tensor, boxes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Return scores (R, K + 1) and box outputs (R, 4 K) of the boxes of each image, one image after the other."""
+    def features(self, maps: Tensor, boxes: Sequence[np.ndarray]) -> Tensor:
+        """Return the units (R, F) that both outputs share, of the boxes of each image, one image after the other."""
         rois = _rois(boxes, self.pooling, maps)
         pool = roi_pool if self.pooling == "pool" else roi_align
-        shared = self.get_submodule("head")(pool(maps, rois, (self.roi, self.roi), 1 / self.stride))
+        return self.get_submodule("head")(pool(maps, rois, (self.roi, self.roi), 1 / self.stride))
+
+    def classify(self, maps: Tensor, boxes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Return scores (R, K + 1) and box outputs (R, 4 K) of the boxes of each image, one image after the other."""
+        shared = self.features(maps, boxes)
         return self.get_submodule("cls_score")(shared), self.get_submodule("bbox_pred")(shared)
 
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
