@@ -66,10 +66,10 @@ def beam_tree(beam: Beam, words: Sequence[str], most: int = 60, title: str = "")
         node, x, y = beam.nodes[k], beam.nodes[k].step * step, rows[k]
         if node.parent >= 0:
             start = node.parent, (node.step - 1) * step + len(texts[node.parent]) * _LETTER
-            style = {"color": "black", "lw": 2.0} if k in best else {"color": "0.4" if node.kept else _PALE, "lw": 0.8}
             axes.plot(
                 [start[1], x - 2.5 * _LETTER, x - 0.5 * _LETTER], [rows[start[0]], y, y],
-                linestyle="-" if node.kept else "--", zorder=2 if k in best else 1, **style,
+                color="black" if k in best else "0.4" if node.kept else _PALE, lw=2.0 if k in best else 0.8,
+                linestyle="-" if node.kept else "--", zorder=2 if k in best else 1,
             )  # fmt: skip
         weight, colour = "bold" if k in best else "normal", "black" if node.kept else _PALE
         note = f"  {ranks[k]}." if k in ranks else f" +{hidden[k]}" if hidden.get(k) else ""
