@@ -23,9 +23,10 @@ def cider_d(candidates: Sequence[Sentence], references: Sequence[Sequence[Senten
 
         sim_n = sum min(g_c, g_r) g_r / (|g_c| |g_r|)  exp(-(l_c - l_r)^2 / (2 * 6^2))
 
-    and the score is 10 times the mean of sim_n over n = 1..4 and over the references: 10 for a candidate that is all of
-    its references. The length l is the number of bigrams, as in the authors' program, so one less than the words. A
-    sentence without n-grams of some weight has sim_n = 0.
+    and the score is 10 times the mean of sim_n over n = 1..4 and over the references: 10 for a candidate that equals
+    all of its references, if it has n-grams of every order with some weight. The length l is the number of bigrams, as
+    in the authors' program, so one less than the words. Where a sentence has no n-gram, or none of any weight,
+    sim_n = 0.
 
     The references given are also the corpus that decides which n-grams are rare: scores of different test sets do not
     compare. In particular n-grams that describe every image weigh nothing, and for a single image that is all of them:
