@@ -73,7 +73,7 @@ def test_version(capsys):
     [
         (["docter"], f"there is no command 'docter'; did you mean 'doctor'? ({KNOWN})"),
         (["xyz"], f"there is no command 'xyz' ({KNOWN})"),
-        (["summary", "alexnt"], "there is no model 'alexnt'; did you mean 'alexnet'? (alexnet, dcgan"),
+        (["summary", "alexnt"], "there is no model 'alexnt'; did you mean 'alexnet'? (alexnet, "),
         (["summary"], "the following arguments are required: NAME (see tinyconv summary --help)"),
         (["summary", "alexnet", "--variant", "x"], "variant must be one of 'paper', 'ungrouped', 'torchvision'"),
         (["summary", "lenet5", "--variant", "x"], "lenet5: wanted num_classes, output, device, dtype, got 'variant'"),

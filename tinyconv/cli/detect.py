@@ -78,12 +78,12 @@ def run(options: argparse.Namespace) -> int:
             continue
         found = detect_in(image, model, transform, least=least, top=options.top)
         print(f"{file}: {len(found.boxes)} object{'s' * (len(found.boxes) != 1)}")
-        for line in _table(found, classes):
+        for line in table(found, classes):
             print(line)
-        hint = "" if svms else _size_hint(model, transform, image.shape[1:])  # R-CNN's input is a crop, not a picture
+        hint = "" if svms else size_hint(model, transform, image.shape[1:])  # R-CNN's input is a crop, not a picture
         if hint:
             print(f"  ({hint})")
-        path = _free(folder, Path(file).stem, written)
+        path = free_file(folder, Path(file).stem, "detections", written)
         figure = draw_detections(image, found, classes, least=least)
         atomic_write(path, lambda out, figure=figure: figure.savefig(out, format="png", dpi=120))  # type: ignore[misc]
         print(f"figure: {path}")
@@ -108,8 +108,7 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
         raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train faster_rcnn --data scenes makes one")
     model: Any = load(path)
     builder = model.config["builder"]
-    if hasattr(model, "sample"):
-        raise UsageError(f"{path} holds a generator of images; tinyconv sample --weights {path} draws some")
+    models.check_command(model, path, "detect")
     if not hasattr(model, "detect"):
         raise UsageError(f"{path} holds {builder}, which finds no objects; tinyconv predict says what is in a picture")
     described = model.meta.get("transform")
@@ -118,7 +117,7 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
     return model, transform, model.meta.get("classes")
 
 
-def _size_hint(model: Any, transform: Any, size: tuple[int, ...]) -> str:
+def size_hint(model: Any, transform: Any, size: tuple[int, ...]) -> str:
     """Return a warning for a picture of quite another size than those that it learned from, if nothing resizes it."""
     known = model.input_shape[1:]
     resized = transform is not None and transform(np.zeros((model.input_shape[0], *size), np.float32), None).shape[1:]
@@ -128,7 +127,7 @@ def _size_hint(model: Any, transform: Any, size: tuple[int, ...]) -> str:
     return f"it learned from pictures of {there}, this one has {here}: objects should be as large as they were there"
 
 
-def _table(found: Any, classes: list[str] | None) -> list[str]:
+def table(found: Any, classes: list[str] | None) -> list[str]:
     """Return a line for each object: class, score, box in whole pixels."""
     names = [classes[k] if classes else f"class {k}" for k in found.labels]
     wide = max(map(len, names), default=0)
@@ -138,10 +137,10 @@ def _table(found: Any, classes: list[str] | None) -> list[str]:
     ]
 
 
-def _free(folder: Path, stem: str, written: set[Path]) -> Path:
-    """Return the file of a picture; two of one name in this call get two files."""
-    path, number = folder / f"{stem}-detections.png", 2
+def free_file(folder: Path, stem: str, what: str, written: set[Path]) -> Path:
+    """Return the file of a picture, such as scene-detections.png; two of one name in this call get two files."""
+    path, number = folder / f"{stem}-{what}.png", 2
     while path in written:
-        path, number = folder / f"{stem}-{number}-detections.png", number + 1
+        path, number = folder / f"{stem}-{number}-{what}.png", number + 1
     written.add(path)
     return path

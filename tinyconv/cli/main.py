@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tinyconv import __version__, interrupt
-from tinyconv.cli import data, detect, doctor, explain, lesson, predict, sample, summary, train
+from tinyconv.cli import caption, data, detect, doctor, explain, lesson, predict, sample, summary, train
 from tinyconv.cli.names import UsageError, choose
 
 COMMANDS = {
-    "lesson": lesson, "train": train, "predict": predict, "detect": detect, "explain": explain, "sample": sample,
-    "summary": summary, "data": data, "doctor": doctor,
+    "lesson": lesson, "train": train, "predict": predict, "detect": detect, "caption": caption,
+    "explain": explain, "sample": sample, "summary": summary, "data": data, "doctor": doctor,
 }  # fmt: skip
 # What the library raises for what a user did; anything else is a bug of ours and shows its traceback.
 _USER_ERRORS = (ValueError, TypeError, RuntimeError, OSError, ArithmeticError, MemoryError, ImportError)

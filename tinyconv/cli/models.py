@@ -29,7 +29,15 @@ LESSONS = {
     "resnet_cifar": "05_resnet",
     "faster_rcnn": "06_rcnn",
     "gan": "07_gan",
+    "captioner": "08_captioning",
 }
+# By what a network can do: the command that asks it to, and what the others say.
+_OTHERS = {
+    "detect": ("detect", "a detector; tinyconv detect IMAGE --weights {path} draws what it finds"),
+    "sample": ("sample", "a generator of images; tinyconv sample --weights {path} draws some"),
+    "describe": ("caption", "a captioner; tinyconv caption IMAGE --weights {path} says what is in a picture"),
+}
+_FEATURES = ("alignment", "caption")  # networks that see no pixels
 
 
 class ShapeError(ValueError):
@@ -107,13 +115,20 @@ def open_model(options: argparse.Namespace) -> Opened:
     else:
         model, transform, names = _foreign(options, path), None, None
         transform = imagenet(model.input_shape)
-    if hasattr(model, "detect"):
-        raise UsageError(f"{path} holds a detector; tinyconv detect IMAGE --weights {path} draws what it finds")
-    if hasattr(model, "sample"):
-        raise UsageError(f"{path} holds a generator of images; tinyconv sample --weights {path} draws some")
+    check_command(model, path)
     if model.input_shape is None or len(model.input_shape) != 3:
         raise UsageError(f"{path} holds a network that takes no images")
     return Opened(model, transform, _classes(options, model) or names)
+
+
+def check_command(model: Any, path: Path, command: str = "") -> None:
+    """Raise UsageError if a checkpoint's network is for another command than this one ("": those for classifiers)."""
+    for method, (name, holds) in _OTHERS.items():
+        if name != command and hasattr(model, method):
+            raise UsageError(f"{path} holds {holds.format(path=path)}")
+    builder = (model.config or {}).get("builder")
+    if builder in _FEATURES:
+        raise UsageError(f"{path} holds {builder}, which is given features of images, not pictures; see lesson 08")
 
 
 def lesson_checkpoint(name: str | None) -> Path:

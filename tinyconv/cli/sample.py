@@ -89,10 +89,9 @@ def open_generator(path: Path) -> Any:
     if path.is_file() and not weights.is_checkpoint(path):
         raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train gan --data mnist makes one")
     model: Any = load(path)
+    models.check_command(model, path, "sample")
     if hasattr(model, "sample"):
         return model
-    if hasattr(model, "detect"):
-        raise UsageError(f"{path} holds a detector; tinyconv detect IMAGE --weights {path} draws what it finds")
     builder = model.config["builder"]
     raise UsageError(f"{path} holds {builder}, a classifier; tinyconv predict IMAGE --weights {path} says what it sees")
 
