@@ -211,8 +211,10 @@ def _macs_by_module(roots: Iterable[Node], names: dict[int, str]) -> dict[str, i
 
 def _macs(node: Node) -> int:
     """Return what one operation multiplies and adds: (number of outputs) x (length of each one's sum)."""
-    if node.name not in ("Conv2d", "ConvTranspose2d", "MatMul"):
+    if node.name not in ("Conv2d", "ConvTranspose2d", "MatMul", "RNN", "LSTM"):
         return 0
+    if node.name in ("RNN", "LSTM"):  # each of (N, T, H) states goes to all rows of the recurrent weight
+        return math.prod(node.outputs[0][0]) * node.shapes[1][0][0]
     if node.name == "MatMul":
         left, right = node.shapes  # (shape, dtype), or None for a constant
         return math.prod(node.outputs[0][0]) * (left[0][-1] if left else right[0][-2])

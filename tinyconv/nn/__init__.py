@@ -32,4 +32,5 @@ from tinyconv.nn.loss import (
 from tinyconv.nn.module import Module, Parameter
 from tinyconv.nn.norm import BatchNorm1d, BatchNorm2d, LocalResponseNorm
 from tinyconv.nn.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d, MaxUnpool2d, Upsample
+from tinyconv.nn.recurrent import LSTM, RNN
 from tinyconv.nn.weighted import Conv2d, ConvTranspose2d, Embedding, Linear
