@@ -63,7 +63,7 @@ def test_closest_reference() -> None:
 
 
 def test_corpus_is_no_mean_of_sentences() -> None:
-    """3 of 4 words and 1 of 2: 4 of 6, where the mean would be 5/8. Words of another image's references do not match."""
+    """3 of 4 words and 1 of 2: 4 of 6, where the mean would be 5/8. Other images' references do not match."""
     found = bleu(["a b c x", "d y"], [["a b c d"], ["d e"]], n=2)
     np.testing.assert_allclose(found.precisions, [4 / 6, 2 / 4])
     assert bleu(["d e", "a b"], [["a b"], ["d e"]]).scores[0] == 0
