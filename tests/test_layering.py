@@ -129,7 +129,7 @@ def test_importing_tinyconv_stays_light(path):
     for module, on_loading, line in imports(path):
         top = module.split(".")[0]
         ours = top in {"tinyconv", "tinyconv_kernels", "numpy"} or top in sys.stdlib_module_names
-        later = {"matplotlib", "PIL", "tqdm", "threadpoolctl", "jinja2"}
+        later = {"matplotlib", "PIL", "tqdm", "threadpoolctl", "jinja2", "scipy"}
         optional = {"numba": "cli", "cuda": "cli", "pytest": "pytest_plugin"}  # where it is what the file is about
         fits = ours or (top in later and not on_loading) or own_name(path) == optional.get(top)
         assert fits, f"{name(path)}:{line} imports {module}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyconv.data.annotated import AnnotatedImages, check_size, fitted
+from tinyconv.data.records import get, place_of, read_lists, records_by_id
 from tinyconv.vision.detections import Truth, truth
 
 _PARTS = ("images", "annotations", "categories")
@@ -54,12 +54,13 @@ class CocoDetection(AnnotatedImages):
         self.folder, self.file = Path(images), Path(annotations)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"CocoDetection: there is no folder {self.folder}")
-        parts, who = _read(self.file), f"CocoDetection: {self.file}"
-        categories = _by_id(who, "category", parts["categories"])
+        who = f"CocoDetection: {self.file}"
+        parts = read_lists("CocoDetection", self.file, _PARTS, "give a file of instances")
+        categories = records_by_id(who, "category", parts["categories"])
         order = sorted(categories)
-        self.classes = [str(_get(f"{who}: category {k}", categories[k], "name")) for k in order]
+        self.classes = [str(get(f"{who}: category {k}", categories[k], "name")) for k in order]
         labels = {k: label for label, k in enumerate(order)}
-        listed = _by_id(who, "image", parts["images"])
+        listed = records_by_id(who, "image", parts["images"])
         self.ids = list(listed)
         self._images = [_image(f"{who}: image {k}", listed[k]) for k in self.ids]
         place = {k: i for i, k in enumerate(self.ids)}
@@ -67,9 +68,9 @@ class CocoDetection(AnnotatedImages):
         for number, item in enumerate(parts["annotations"]):
             name = item.get("id", f"at place {number}") if isinstance(item, dict) else f"at place {number}"
             at = f"{who}: annotation {name}"
-            i = _listed(at, "image", _get(at, item, "image_id"), place)
-            label = _listed(at, "category", _get(at, item, "category_id"), labels)
-            box = _box(at, _get(at, item, "bbox"))
+            i = place_of(at, "image", get(at, item, "image_id"), place)
+            label = place_of(at, "category", get(at, item, "category_id"), labels)
+            box = _box(at, get(at, item, "bbox"))
             self._objects[i].append((label, bool(item.get("iscrowd", 0)), box, name))
 
     def __len__(self) -> int:
@@ -98,52 +99,9 @@ class CocoDetection(AnnotatedImages):
         return truth(inside, labels[kept], crowds[kept])
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
-    """Return the three lists of the file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"CocoDetection: there is no file {path}")
-    try:
-        whole = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as problem:
-        raise ValueError(f"CocoDetection: {path} is no JSON ({problem}); fetch it again") from None
-    missing = [name for name in _PARTS if not isinstance(whole, dict) or not isinstance(whole.get(name), list)]
-    if missing:
-        raise ValueError(
-            f"CocoDetection: {path} must be an object with the lists {', '.join(_PARTS)}, it lacks "
-            f"{', '.join(missing)}; give a file of instances"
-        )
-    return whole
-
-
-def _by_id(who: str, what: str, records: list[Any]) -> dict[Any, dict[str, Any]]:
-    """Return the records by their ids, which must differ and be of one kind."""
-    found: dict[Any, dict[str, Any]] = {}
-    for number, record in enumerate(records):
-        key = _get(f"{who}: {what} at place {number}", record, "id")
-        if not isinstance(key, (int, str)) or key in found:
-            raise ValueError(f"{who}: the id of each {what} must be a number of its own, got {key!r} at place {number}")
-        found[key] = record
-    if not found or len({isinstance(key, str) for key in found}) > 1:
-        raise ValueError(f"{who}: wanted at least one {what}, with ids of one kind, got {len(found)}")
-    return found
-
-
-def _get(where: str, record: Any, key: str) -> Any:
-    if not isinstance(record, dict) or key not in record:
-        raise ValueError(f"{where} must have {key!r}, got {list(record) if isinstance(record, dict) else record!r}")
-    return record[key]
-
-
-def _listed(where: str, what: str, key: Any, table: dict[Any, int]) -> int:
-    """Return the place of an image or a category."""
-    if not isinstance(key, (int, str)) or key not in table:
-        raise ValueError(f"{where} is of the {what} {key!r}, which the file does not list")
-    return table[key]
-
-
 def _image(where: str, record: dict[str, Any]) -> tuple[str, tuple[float, float]]:
     """Return the name of the file, below the folder of images, and the (height, width) stated, 0 if none is."""
-    name = _get(where, record, "file_name")
+    name = get(where, record, "file_name")
     if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"{where}: file_name must be a path below the folder of images, got {name!r}")
     height, width = (record.get(side) or 0 for side in ("height", "width"))
