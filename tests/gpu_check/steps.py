@@ -13,7 +13,7 @@ import numpy as np
 import tinyconv
 from benchmarks import networks
 
-from . import detectors, generators
+from . import captions, detectors, generators
 from .report import Report
 
 IMAGES = 2
@@ -23,6 +23,7 @@ SIMULATED = 450_000  # multiply-adds per image that the simulator does in a minu
 # What a builder must be told.
 NEEDED: dict[str, dict[str, Any]] = {
     "lenet5": {"output": "scores"}, "resnet": {"depth": 18}, "resnet_cifar": {"depth": 20}, "rir": {"depth": 18},
+    "alignment": {"words": 24}, "caption": {"words": 24}, "captioner": {"words": ["<end>", "a", "three", "seven"]},
 }  # fmt: skip
 LARGE: dict[str, dict[str, Any]] = {"alexnet": {}, "resnet": {"depth": 50}}  # at the paper's scale, on a GPU
 
@@ -61,8 +62,9 @@ def _build(name: str, found: Arguments, **options: Any) -> Any:
 def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -> tuple[float, dict[str, np.ndarray]]:
     """Return the loss and all gradients, on the host, of a step with dropout: its masks are the same everywhere."""
     model = _build(name, found)
-    detects, generates = hasattr(model, "learn"), hasattr(model, "pairs")
-    images, labels = (detectors if detects else generators if generates else networks).batch(model, IMAGES)
+    speaks, detects, generates = name in captions.MODELS, hasattr(model, "learn"), hasattr(model, "pairs")
+    source: Any = captions if speaks else detectors if detects else generators if generates else networks
+    images, labels = source.batch(model, IMAGES)
     if dtype != "float32":
         weights = model.state_dict()
         model = _build(name, found, dtype=dtype)
@@ -71,7 +73,9 @@ def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -
     optimizer = tinyconv.optim.SGD(model.parameters(), **networks.OPTIONS)
     tinyconv.manual_seed(1)
     inputs, truth = tinyconv.tensor(images.astype(dtype), device=device), tinyconv.tensor(labels, device=device)
-    if generates:
+    if speaks:
+        loss = captions.loss(model, inputs, truth)
+    elif generates:
         loss = generators.loss(model, inputs)
     elif detects:
         loss = detectors.loss(model, model(inputs), truth)
