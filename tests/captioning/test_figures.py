@@ -167,6 +167,13 @@ def test_of_many_words_the_ends_are_shown():
     assert all_zero.get_xlim()[1] > 0
 
 
+def test_a_dollar_is_no_formula(image):
+    costs = ["$\\frac", "5$"]
+    axes = drawn(grounding(image, BOXES, costs, [0, 1], [1.0, 1.0], "$\\frac$"))
+    assert [row[0].get_text() for row in rows(axes).values()] == costs
+    drawn(word_norms(["$\\frac$", "b"], [1.0, 2.0]))
+
+
 IMAGE = np.zeros((3, 50, 60))
 
 

@@ -100,6 +100,14 @@ def test_no_more_answers_than_there_are():
     assert words.x1 <= border.x1 and words.y0 >= found[3].title.get_window_extent().y1 - 1 and words.y1 <= border.y1
 
 
+def test_a_dollar_is_no_formula():
+    costs = ["$\\frac$", "5$ and $\\frac", "b"]
+    found = panels(described(shades(3), costs, costs))
+    assert [axes.get_title() for axes in found] == costs
+    found = panels(retrieval_page(shades(3), costs, np.eye(3), [0, 1, 2], [0]))
+    assert costs[0] in found[1].texts[0].get_text()
+
+
 ONE = shades(1)
 
 

@@ -47,7 +47,7 @@ def canvas(image: np.ndarray, width: float, height: float, title: str = "") -> C
     show_picture(axes, image)
     axes.set(xlim=(-0.5 - _EDGE * inch, right), ylim=(middle + half, middle - half), aspect="equal")
     if title:
-        axes.set_title(title, fontsize=SIZE + 1)
+        axes.set_title(title, fontsize=SIZE + 1, parse_math=False)
     return Canvas(figure, axes, inch, left, middle - height * inch / 2)
 
 
@@ -89,6 +89,7 @@ def write(panel: Canvas, x: float, y: float, text: str, **how: Any) -> None:
     """Write in the text area, x and y in inches from its upper left corner; y is the middle of the line."""
     where = panel.left + x * panel.inch, panel.top + y * panel.inch
     usual: dict[str, Any] = {"fontsize": SIZE, "family": "monospace", "ha": "left", "va": "center"}
+    usual |= {"parse_math": False}  # a dollar is a dollar
     panel.axes.text(*where, text, **usual | how)
 
 

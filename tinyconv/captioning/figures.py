@@ -188,7 +188,7 @@ def word_norms(words: Sequence[str], norms: Sequence[float], title: str = "") ->
     axes.barh(places, values[order], color="C0", height=0.7)
     for place, k in zip(places, order, strict=True):
         axes.text(float(values[k]), float(place), f" {values[k]:.2f}", va="center", fontsize=SIZE - 2)
-    axes.set_yticks(places, [texts[k] for k in order], fontsize=SIZE - 1)
+    axes.set_yticks(places, [texts[k] for k in order], fontsize=SIZE - 1, parse_math=False)
     if between > 0:
         axes.text(0, _BARS // 2, f" {between} words between", va="center", fontsize=SIZE - 1, color="0.3")
     axes.set(ylim=(places[-1] + 0.6, -0.6), xlim=(0, 1.15 * max(float(values.max()), 1e-12)), xlabel="norm of s_t")

@@ -75,8 +75,8 @@ def described(
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for panel, image, text, truth in zip(axes, pixels, above, below, strict=False):
         show_picture(panel, image)
-        panel.set_title(text, fontsize=SIZE - 1)
-        panel.set_xlabel(truth, fontsize=SIZE - 1, color="0.3")
+        panel.set_title(text, fontsize=SIZE - 1, parse_math=False)  # a dollar is a dollar
+        panel.set_xlabel(truth, fontsize=SIZE - 1, color="0.3", parse_math=False)
     for panel in axes[len(pixels) :]:
         panel.set_axis_off()
     if title:
@@ -170,7 +170,9 @@ def _answers(scores: np.ndarray, texts: list[str], right: np.ndarray, top: int, 
 
 def _text(axes: Axes, text: str) -> None:
     axes.set_axis_off()
-    drawn = axes.text(0, 0.5, text, fontsize=SIZE - 2, va="center", family="monospace", transform=axes.transAxes)
+    drawn = axes.text(
+        0, 0.5, text, fontsize=SIZE - 2, va="center", family="monospace", transform=axes.transAxes, parse_math=False
+    )  # fmt: skip
     drawn.set_in_layout(False)  # the figure is made as large as it needs
 
 

@@ -75,6 +75,7 @@ def beam_tree(beam: Beam, words: Sequence[str], most: int = 60, title: str = "")
         note = f"  {ranks[k]}." if k in ranks else f" +{hidden[k]}" if hidden.get(k) else ""
         axes.text(
             x, y, texts[k] + note, fontsize=_SIZE, family="monospace", va="center", weight=weight, color=colour,
+            parse_math=False,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}, zorder=3,
         )  # fmt: skip
     axes.set(xlim=(-0.1, step * columns), ylim=(height - 0.3, -0.7), xticks=[], yticks=[])
