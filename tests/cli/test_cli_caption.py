@@ -131,6 +131,12 @@ def test_nothing_is_found(here, capsys):
     assert "it found nothing with a score of 0.9 or more" in capsys.readouterr().out
 
 
+def test_a_sentence_without_words_is_said_to_be_one(here, capsys, monkeypatch):
+    monkeypatch.setattr(Speaker, "decode", lambda self, words: "")
+    assert main(["caption", "street.png", "--weights", "net.npz", "--beam", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["street.png: (no word)", "    -0.92  (no word)"]
+
+
 def test_several_pictures_and_a_damaged_one(here, capsys):
     Path("other").mkdir()
     Path("other/street.png").write_bytes(Path("street.png").read_bytes())

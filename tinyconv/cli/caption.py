@@ -28,6 +28,7 @@ about as large as those that the captioner learned from. tinyconv train captione
 _BEAM, _LIMIT, _LEAST = 7, 20, 0.5
 _MOST = 1000
 _BEST = 3  # sentences of the beam that are printed
+_SILENT = "(no word)"  # an empty sentence
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             continue
         read = read or file
         said = describe_in(image, model, transform, beam=options.beam, limit=options.limit, least=options.least)
-        print(f"{file}: {said.sentence or '(no word)'}")
+        print(f"{file}: {said.sentence or _SILENT}")
         for line in [*_sentences(said, model), *(_regions(said, classes) if options.regions else [])]:
             print(line)
         if not len(said.boxes):
@@ -135,10 +136,11 @@ def _checked(options: argparse.Namespace) -> Path:
 
 def _sentences(said: Any, model: Any) -> list[str]:
     """Return a line for each of the best sentences of the beam."""
-    return [
-        f"  {found.log_probability:7.2f}  {model.sentence.decode(found.words)}{'' if found.finished else ' ...'}"
-        for found in said.beam.hypotheses[:_BEST]
-    ]
+    lines = []
+    for found in said.beam.hypotheses[:_BEST]:
+        text = model.sentence.decode(found.words) or _SILENT
+        lines.append(f"  {found.log_probability:7.2f}  {text}{'' if found.finished else ' ...'}")
+    return lines
 
 
 def _regions(said: Any, classes: list[str] | None) -> list[str]:
@@ -147,7 +149,7 @@ def _regions(said: Any, classes: list[str] | None) -> list[str]:
     if not lines:
         return []
     parts = zip(lines, said.log_probabilities, said.snippets, strict=True)
-    return ["  regions:", *(f"{line}  {value:7.2f}  {text or '(no word)'}" for line, value, text in parts)]
+    return ["  regions:", *(f"{line}  {value:7.2f}  {text or _SILENT}" for line, value, text in parts)]
 
 
 def _figure(image: Any, said: Any, regions: bool) -> Any:
@@ -157,7 +159,7 @@ def _figure(image: Any, said: Any, regions: bool) -> Any:
 
     best = said.beam.hypotheses[0].log_probability
     if regions:
-        return regions_described(image, said.boxes, said.snippets, said.log_probabilities, said.sentence or "(no word)")
+        return regions_described(image, said.boxes, said.snippets, said.log_probabilities, said.sentence or _SILENT)
     return described([image], [said.sentence], notes=[f"log probability {best:.2f}"], side=4.0)
 
 
