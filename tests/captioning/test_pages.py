@@ -28,7 +28,7 @@ def test_sentences_stand_above_and_the_truth_below():
     found = panels(described(shades(3), ["one", "", "three"], ["a", ["b", "c"], []], notes=["x", "y", "z"], columns=2))
     assert len(found) == 4 and not found[3].axison
     assert [level(axes) for axes in found[:3]] == pytest.approx([0, 0.5, 1])
-    assert [axes.get_title() for axes in found[:3]] == ["one\nx", "(empty)\ny", "three\nz"]
+    assert [axes.get_title() for axes in found[:3]] == ["one\nx", "(no word)\ny", "three\nz"]
     assert [axes.get_xlabel() for axes in found[:3]] == ["true: a", "true: b", "true: (none)"]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SIZE = 9.0  # points of a letter
 LETTER = 0.602 * SIZE / 72  # inches from one letter of a monospaced font to the next
 WHOLE = "whole image"
+SILENT = "(no word)"  # an empty sentence
 _SIDE, _GAP, _EDGE, _TITLE = 3.2, 0.9, 0.1, 0.3  # inches: the image's longer side, space for lines, border, title
 _COLOURS = [f"C{i}" for i in (0, 1, 2, 3, 4, 5, 6, 8, 9)]  # C7 is the grey of regions that nobody chose
 

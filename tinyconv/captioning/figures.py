@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyconv.captioning.beside import (
     LETTER,
+    SILENT,
     SIZE,
     canvas,
     check_boxes,
@@ -102,7 +103,7 @@ def regions_described(
     if len(given) != len(snippets):
         raise ValueError(f"{op}: snippets must be as many as the {len(given)} boxes, got {len(snippets)}")
     edges = check_boxes(op, [[0, 0, columns, rows]] if not len(given) else np.vstack([[0, 0, columns, rows], given]))
-    texts = [text or "(nothing)" for text in check_words(op, "snippets", snippets)] if len(snippets) else []
+    texts = [text or SILENT for text in check_words(op, "snippets", snippets)] if len(snippets) else []
     won = list(range(1, len(texts) + 1))
     notes = ["" for _ in texts]
     if log_probabilities is not None:

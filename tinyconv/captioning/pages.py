@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv.captioning.beside import SIZE, check_image, check_words
+from tinyconv.captioning.beside import SILENT, SIZE, check_image, check_words
 from tinyconv.detection.draw import show_picture
 from tinyconv.text.retrieval import rank
 
@@ -60,7 +60,7 @@ def described(
         raise ValueError(f"described: columns must be an int of at least 1, got {columns!r}")
     letters = int(_LETTERS * side)
     said = _one_each("described", "sentences", sentences, len(pixels))
-    above = [_wrapped(text or "(empty)", letters) for text in said]
+    above = [_wrapped(text or SILENT, letters) for text in said]
     if notes is not None:
         added = _one_each("described", "notes", notes, len(pixels))
         above = [f"{text}\n{note}" for text, note in zip(above, added, strict=True)]
