@@ -79,7 +79,7 @@ def test_words_with_low_scores_are_pale(image):
     assert opacity == pytest.approx([0.2875, 1, 0.25, 0.625])  # 1/4 for what has no score, 1 for the best
     assert [line.get_alpha() for line in axes.lines] == pytest.approx(opacity)
     nothing = drawn(grounding(image, BOXES, WORDS, WON, [0.0, 0, -1, 0]))
-    assert [row[0].get_alpha() for row in rows(no word).values()] == [0.25] * 4
+    assert [row[0].get_alpha() for row in rows(nothing).values()] == [0.25] * 4
 
 
 def test_regions_bear_their_numbers_and_words_stand_in_order(image):
