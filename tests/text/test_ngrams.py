@@ -60,14 +60,13 @@ def test_errors(measure: Callable) -> None:
     for empty in ("", " .", []):
         with pytest.raises(ValueError, match=f"{who}: candidate 1 has a reference without words; leave it out"):
             measure(CANDIDATES, [REFERENCES[0], ["a", empty]])
-    with pytest.raises(TypeError, match=f"{who}: candidates must be a list with an entry for each image, got one str"):
-        measure("a dog", REFERENCES)
-    with pytest.raises(TypeError, match=f"{who}: references must be a list with an entry for each image, got one str"):
-        measure(CANDIDATES, "a dog")
-    with pytest.raises(
-        TypeError, match=f"{who}: references of candidate 1 must be a list of sentences, got the string"
-    ):
-        measure(CANDIDATES, [REFERENCES[0], "there is a two"])
+    for wrong in ("a dog", None, 3):
+        with pytest.raises(TypeError, match=f"{who}: candidates must be a list with an entry .*, got {wrong!r}"):
+            measure(wrong, REFERENCES)
+        with pytest.raises(TypeError, match=f"{who}: references must be a list with an entry .*, got {wrong!r}"):
+            measure(CANDIDATES, wrong)
+        with pytest.raises(TypeError, match=f"{who}: references of candidate 1 must be a list .*, got {wrong!r}"):
+            measure(CANDIDATES, [REFERENCES[0], wrong])
     with pytest.raises(TypeError, match=f"{who}: candidate 0 must be a string or a list of words, got 3"):
         measure([3, "a"], REFERENCES)
     with pytest.raises(TypeError, match=f"{who}: a reference of candidate 1 must be a string or a list of words, got"):

@@ -75,9 +75,8 @@ def cider_d(candidates: Sequence[Sentence], references: Sequence[Sequence[Senten
     for i, (words, group) in enumerate(zip(sentences, counts, strict=True)):
         own = [weigh(ngrams(words, n)) for n in ORDERS]
         for reference, length in zip(group, map(len, truths[i]), strict=True):
-            # Bigrams; a sentence of one word has none, and so has one without words.
-            apart = max(len(words) - 1, 0) - (length - 1)
-            penalty = np.exp(-(apart**2) / (2 * SIGMA**2))
+            # One bigram less than words in both; a sentence without words scores 0 in any case.
+            penalty = np.exp(-((len(words) - length) ** 2) / (2 * SIGMA**2))
             each[i] += penalty * sum(_similarity(*a, *weigh(b)) for a, b in zip(own, reference, strict=True))
         each[i] *= 10 / (len(ORDERS) * len(group))
     return Scores(float(each.mean()), each)

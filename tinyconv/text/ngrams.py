@@ -56,8 +56,8 @@ def corpus(
         There are no candidates, not as many lists of references, no reference for one, or an empty one.
     """
     for name, given in (("candidates", candidates), ("references", references)):
-        if isinstance(given, str):
-            raise TypeError(f"{who}: {name} must be a list with an entry for each image, got one string")
+        if isinstance(given, str) or not hasattr(given, "__len__"):
+            raise TypeError(f"{who}: {name} must be a list with an entry for each image, got {given!r}")
     if len(candidates) != len(references):
         raise ValueError(
             f"{who}: wanted references for each candidate, got {len(candidates)} candidates and "
@@ -67,8 +67,8 @@ def corpus(
         raise ValueError(f"{who}: wanted at least one candidate, got none")
     found = []
     for i, given in enumerate(references):
-        if isinstance(given, str):
-            raise TypeError(f"{who}: references of candidate {i} must be a list of sentences, got the string {given!r}")
+        if isinstance(given, str) or not hasattr(given, "__len__"):
+            raise TypeError(f"{who}: references of candidate {i} must be a list of sentences, got {given!r}")
         found.append([as_words(who, sentence, f"a reference of candidate {i}") for sentence in given])
         if not found[-1]:
             raise ValueError(f"{who}: candidate {i} has no reference")

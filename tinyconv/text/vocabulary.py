@@ -53,7 +53,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Sequence[str], counts: Sequence[int]) -> None:
-        words = as_words("Vocabulary", list(words) if not isinstance(words, str) else words, "words")
+        words = as_words("Vocabulary", words, "words")
         if not words or words[0] != END:
             raise ValueError(f"Vocabulary: the first word must be {END!r}, got {words[0] if words else 'no word'!r}")
         twice = [word for word, times in Counter(words).items() if times > 1]
