@@ -7,7 +7,7 @@ import pytest
 
 from tinyconv.data.captions import CaptionedImages, read_coco_captions, read_flickr8k_tokens, read_karpathy
 
-# ------------------------------------------------------------------------------------------------ Flickr8k's token files
+# ----------------------------------------------------------------------------------------------- Flickr8k's token files
 TOKENS = (
     "b.jpg#0\tA black dog is running .\n"
     "b.jpg#1\t A dog runs through snow's edge .\r\n"
