@@ -133,7 +133,7 @@ class Run:
             found["training images"] = len(loader.dataset)
         kinds: dict[str, Any] = {"optimizer": type(self.optimizer).__name__, "update": None}
         kinds |= {"schedule": None, "schedule's unit": None}
-        if not isinstance(self.update, Descent):
+        if type(self.update) is not Descent:
             kinds["update"] = [type(self.update).__name__, getattr(self.update, "settings", None)]
         if self.schedule is not None:
             kinds["schedule"] = type(self.schedule).__name__

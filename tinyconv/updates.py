@@ -62,7 +62,7 @@ class Descent:
     settings: None = field(default=None, init=False)
 
     def __call__(self, model: Module, optimizer: Any, images: Tensor, labels: Tensor, step: int) -> Updated:
-        outputs = model(images)
+        outputs = self.outputs(model, images, labels)
         loss = self.loss(outputs, labels)
         value = float(loss.item())
         if math.isfinite(value):
@@ -70,3 +70,16 @@ class Descent:
             loss.backward()
             optimizer.step()
         return Updated(outputs, value)
+
+    def outputs(self, model: Module, images: Tensor, labels: Tensor) -> Any:
+        """Return what the model makes of a batch."""
+        return model(images)
+
+
+@dataclass
+class PairedDescent(Descent):
+    """Descent of a model that is given both sides of a pair: an image and its sentence, ``model(images, labels)``."""
+
+    def outputs(self, model: Module, images: Tensor, labels: Tensor) -> Any:
+        """Return what the model makes of a batch of pairs."""
+        return model(images, labels)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv.captioning.layout import MIDDLE, PLACES, layout, layout_features
+from tinyconv.captioning.layout import layout_features
 from tinyconv.data import Scenes
 from tinyconv.data.captioned_scenes import CaptionedScenes
 from tinyconv.models import FasterRCNN, faster_rcnn, rcnn
 from tinyconv.vision.detections import Detections
+from tinyconv.vision.layout import MIDDLE, PLACES, layout
 
 NONE = np.zeros((0, 4))
 

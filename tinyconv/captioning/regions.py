@@ -17,7 +17,7 @@ from tinyconv.tensor import Tensor
 from tinyconv.threads import limited_threads
 from tinyconv.vision.boxes import check_boxes, to_centre
 from tinyconv.vision.detections import Detections
-from tinyconv.vision.nms import nms
+from tinyconv.vision.nms import distinct
 
 _PLACES = 2000  # tries at a place for one distractor
 
@@ -159,10 +159,7 @@ def best_detections(
     """
     if type(top) is not int or top < 1:
         raise ValueError(f"best_detections: top must be an int of at least 1, got {top!r}")
-    found = detect_in(image, detector, transform, proposals, top=top, **how)
-    solid = np.flatnonzero((found.boxes[:, :2] < found.boxes[:, 2:]).all(1))
-    kept = solid[nms(found.boxes[solid], found.scores[solid], same)[:top]]
-    return Detections(found.boxes[kept], found.labels[kept], found.scores[kept])
+    return distinct(detect_in(image, detector, transform, proposals, top=top, **how), same, top)
 
 
 def with_places(regions: Regions, size: tuple[int, int]) -> Regions:

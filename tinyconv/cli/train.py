@@ -22,6 +22,7 @@ examples:
   tinyconv train gan --data mnist                                     a generator of digits; also dcgan, lapgan
   tinyconv train faster_rcnn --data scenes                            a detector; also fast_rcnn
   tinyconv train faster_rcnn --data voc --root VOCdevkit/VOC2007      PASCAL VOC's folders; --data coco: COCO's
+  tinyconv train captioner --data scenes                              a detector, and sentences about what it finds
 
 --data: fashion, mnist, digits, shapes (all bundled); cifar10, cifar100 in the folder --root, or after tinyconv data get
 cifar10; or a folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     import tinyconv
     from tinyconv import data, device, models, optim
     from tinyconv import functional as F
-    from tinyconv.cli import recipes, train_detection, train_generative
+    from tinyconv.cli import recipes, train_captioner, train_detection, train_generative
 
     name = choose("model", options.model, models.names())
     for option, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
@@ -75,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
         return train_detection.run(name, options, _resume_command(options.arguments))
     if name in train_generative.MODELS:
         return train_generative.run(name, options, _resume_command(options.arguments))
+    if name in train_captioner.MODELS:
+        return train_captioner.run(name, options, _resume_command(options.arguments))
     recipe = recipes.of(name, options.data)
     source = recipes.open_data(options.data, _channels(name), options.root)
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)

@@ -45,7 +45,7 @@ class CaptionedScenes:
     --------
     >>> data = CaptionedScenes(3, split="test")
     >>> len(data), data.scenes.images.shape, data.sentences[2][0]
-    (3, (3, 3, 64, 64), 'there is a four and a big four')
+    (3, (3, 3, 64, 64), 'a four is below a big four')
     """
 
     def __init__(

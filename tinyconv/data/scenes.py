@@ -23,6 +23,7 @@ from tinyconv.data.scene_parts import (
     source,
 )
 from tinyconv.random import generator
+from tinyconv.vision.layout import relations
 
 _LAYOUTS = 200  # tries at a scene before giving up
 _PLACES = 20  # tries at a place for one item of a layout
@@ -322,25 +323,6 @@ class Scenes:
             "left" if x1 + x2 < self.size else "right",
             "top" if y1 + y2 < self.size else "bottom",
         )
-
-
-def relations(boxes: np.ndarray) -> tuple[tuple[int, str, int], ...]:
-    """Return (i, relation, j) for every ordered pair of boxes (R, 4) whose centres differ; see :class:`Scene`.
-
-    Examples
-    --------
-    >>> relations(np.array([[0, 0, 4, 4], [9, 1, 13, 5]]))
-    ((0, 'left of', 1), (1, 'right of', 0))
-    """
-    centres = np.asarray(boxes, float).reshape(-1, 2, 2).mean(1)
-    found = []
-    for i, first in enumerate(centres):
-        for j, second in enumerate(centres):
-            dx, dy = second - first
-            if i != j and (dx or dy):
-                across = ("left of", "right of")[int(dx < 0)]
-                found.append((i, across if abs(dx) >= abs(dy) else ("above", "below")[int(dy < 0)], j))
-    return tuple(found)
 
 
 def _covered(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from tinyconv.data.scenes import Scene
 
 # Every sentence is one of these, read aloud: {a}, {b}, {c} are different objects, and {ab} is how the first is placed
-# against the second. Beside it how often it is drawn, against the others that fit the scene.
+# against the second. Beside it how often it is drawn, against the others that fit the scene. None mentions one object
+# only: "a three" is true of every fourth scene.
 # fmt: off
 TEMPLATES = (
-    (1, "{a}"),                             # a big three
-    (1, "there is {a}"),                    # there is a three
     (2, "{a} and {b}"),                     # a small five and a two
     (2, "there is {a} and {b}"),            # there is a small five and a big two
     (6, "{a} is {ab} {b}"),                 # a big three is left of a five
     (3, "{a} is {to_ab} {b}"),              # a big three is to the left of a five
     (4, "there is {a} {ab} {b}"),           # there is a small five below a two
-    (2, "there is {a} and {b} and {c}"),    # there is a three and a big five and a two
-    (4, "{a} is {ab} {b} and {ac} {c}"),    # a three is left of a five and above a small two
+    (6, "there is {a} and {b} and {c}"),    # there is a three and a big five and a two
+    (12, "{a} is {ab} {b} and {ac} {c}"),   # a three is left of a five and above a small two
 )
 # fmt: on
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SIZES = {"small": "small", "large": "big"}  # as data.scenes says it, as sentences do; half of the time it is not said
+SIZES = {"small": "small", "large": "big"}  # as data.scenes says it, as sentences do
+TOLD = 0.75  # how often an object's size is said
 RELATIONS = {  # as in {ab}, as in {to_ab}
     "left of": ("left of", "to the left of"),
     "right of": ("right of", "to the right of"),
@@ -42,12 +42,12 @@ def describe(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
     The sentences are templated: each is a line of ``TEMPLATES``, filled in. Drawn are the line, which objects are
     mentioned, and of each whether its size is said. "a three is left of a five" is true if some three is left of some
     five; what is mentioned in one sentence are always different objects, so two threes are "a three and a three".
-    Words are lower case with single spaces between them, 2 to 15 of them.
+    Words are lower case with single spaces between them, 5 to 15 of them.
 
     Parameters
     ----------
     scene : Scene
-        Of one or more digits: names "0" to "9".
+        Of two or more digits: names "0" to "9".
     rng : numpy.random.Generator
     count : int
         How many sentences.
@@ -67,7 +67,7 @@ def describe(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
     >>> from tinyconv.data import Scenes
     >>> scene = Scenes(9, items=("mnist",), objects=2)[0]
     >>> describe(scene, np.random.default_rng(0), 2)
-    ['a six is to the right of a three', 'there is a three and a six']
+    ['a big six is to the right of a small three', 'a six is right of a small three']
     """
     said = sentences(scene)
     if not 0 <= count <= len(said):
@@ -86,15 +86,16 @@ def describe(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
 def sentences(scene: Scene) -> dict[str, float]:
     """Return every sentence that the grammar can say of a scene, and how often it is drawn, against the others.
 
-    A template's share is divided evenly among the ways to fill it in.
+    A template's share is divided among the ways to fill it in: evenly among the objects, sizes as often as ``TOLD``.
     """
     names = [_phrases(attributes.name, attributes.size) for attributes in scene.attributes]
     placed = {(i, j): relation for i, relation, j in scene.relations}
     said: dict[str, float] = {}
     for weight, template in TEMPLATES:
         ways = list(_filled(template, names, placed))
-        for sentence in ways:
-            said[sentence] = said.get(sentence, 0.0) + weight / len(ways)
+        total = sum(odds for _, odds in ways)
+        for sentence, odds in ways:
+            said[sentence] = said.get(sentence, 0.0) + weight * odds / total
     return said
 
 
@@ -119,8 +120,13 @@ def _phrases(name: str, size: str) -> tuple[str, str]:
     return f"{'an' if digit == 'eight' else 'a'} {digit}", f"a {SIZES[size]} {digit}"
 
 
-def _filled(template: str, names: list[tuple[str, str]], placed: dict[tuple[int, int], str]) -> Iterator[str]:
-    """Yield the template with every choice of objects and sizes; none where a relation that it needs does not hold."""
+def _filled(
+    template: str, names: list[tuple[str, str]], placed: dict[tuple[int, int], str]
+) -> Iterator[tuple[str, float]]:
+    """Yield the template with every choice of objects and sizes, each with its odds.
+
+    None where a relation that it needs does not hold.
+    """
     roles = [role for role in "abc" if f"{{{role}}}" in template]
     for chosen in permutations(range(len(names)), len(roles)):
         place = dict(zip(roles, chosen, strict=True))
@@ -132,4 +138,5 @@ def _filled(template: str, names: list[tuple[str, str]], placed: dict[tuple[int,
             continue  # their centres are one point
         for sizes in product((0, 1), repeat=len(roles)):
             mentioned = {role: names[place[role]][said] for role, said in zip(roles, sizes, strict=True)}
-            yield template.format(**mentioned, **told)
+            odds = float(np.prod([TOLD if said else 1 - TOLD for said in sizes]))
+            yield template.format(**mentioned, **told), odds

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyconv.models.alexnet import AlexNet, alexnet
+from tinyconv.models.alignment import Alignment, alignment
+from tinyconv.models.caption import Caption, caption
+from tinyconv.models.captioner import Captioner, captioner
 from tinyconv.models.dcgan import dcgan
 from tinyconv.models.dense import FullyConvolutional, fully_convolutional
 from tinyconv.models.fast_rcnn import FastRCNN, fast_rcnn
@@ -23,6 +26,9 @@ from tinyconv.nn import Module
 
 _BUILDERS: dict[str, Callable[..., Module]] = {
     "alexnet": alexnet,
+    "alignment": alignment,
+    "caption": caption,
+    "captioner": captioner,
     "dcgan": dcgan,
     "fast_rcnn": fast_rcnn,
     "faster_rcnn": faster_rcnn,

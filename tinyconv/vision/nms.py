@@ -113,6 +113,16 @@ def kept_of_classes(
     return np.concatenate(proposals), np.concatenate(labels)
 
 
+def distinct(found: Detections, same: float, top: int) -> Detections:
+    """Return the best ``top`` detections with an area, whatever their classes, less those that are there twice.
+
+    Of two whose IoU is larger than ``same`` the worse is left out: they are one thing that was named twice.
+    """
+    solid = np.flatnonzero((found.boxes[:, :2] < found.boxes[:, 2:]).all(1))
+    kept = solid[nms(found.boxes[solid], found.scores[solid], same)[:top]]
+    return Detections(found.boxes[kept], found.labels[kept], found.scores[kept])
+
+
 def best_first(scores: np.ndarray) -> np.ndarray:
     """Return the numbers of the scores from the highest to the lowest; equal ones stay in their order."""
     return np.argsort(-scores, kind="stable")

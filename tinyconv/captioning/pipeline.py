@@ -1,0 +1,128 @@
+"""From pixels and sentences to a model that describes, all stages of the paper. See :func:`train_captioner`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv.captioning.layout import layout_features
+from tinyconv.captioning.regions import Regions, detected_regions
+from tinyconv.captioning.snippets import Snippets, snippets
+from tinyconv.captioning.training import train_alignment, train_caption
+from tinyconv.data.captioned_scenes import CaptionedScenes
+from tinyconv.data.detection import DetectionDataset
+from tinyconv.data.pairs import SentencePairs
+from tinyconv.detection.training import train_detector
+from tinyconv.history import History
+from tinyconv.models.alignment import Alignment, alignment
+from tinyconv.models.captioner import SAME, Captioner
+from tinyconv.text import Vocabulary, lengths_of, pad
+
+TOP = 5  # regions beside the whole image
+LEAST, REGIONS = 0.5, 19  # probability and number of detections that are spoken of: those of Captioner.describe
+EPOCHS = {"detector": 6, "alignment": 15, "snippet": 10, "sentence": 40}
+LIMIT = 20  # words of a sentence
+
+
+@dataclass
+class Learnt:
+    """What the stages left.
+
+    Attributes
+    ----------
+    alignment : Alignment
+        Which is needed to make snippets, not to describe.
+    histories : dict of History
+        By stage: detector, alignment, snippet, sentence.
+    regions : Regions
+        Of the training scenes, as the detector found them.
+    snippets : Snippets
+        With which the generator of regions was trained.
+    features : array, (N, F)
+        What the generator of sentences sees of the training scenes.
+    """
+
+    alignment: Alignment
+    histories: dict[str, History]
+    regions: Regions
+    snippets: Snippets
+    features: np.ndarray
+
+
+def train_captioner(
+    model: Captioner,
+    scenes: CaptionedScenes,
+    vocabulary: Vocabulary,
+    transform: Any,
+    *,
+    epochs: dict[str, int] | None = None,
+    top: int = TOP,
+    beta: float = 1.0,
+    seed: int = 0,
+    out: str | Path | None = None,
+    say: Any = print,
+    **how: Any,
+) -> Learnt:
+    """Train all stages, one after the other.
+
+    detector (boxes and classes of objects, no sentence) -> regions of every scene, as it finds them -> alignment
+    (sentences, no box) -> snippets of sentences for regions -> generator of regions; generator of whole scenes.
+    After the detector, no true box is looked at.
+
+    Parameters
+    ----------
+    model : Captioner
+    scenes : CaptionedScenes
+    vocabulary : Vocabulary
+    transform : callable
+        (image, rng) -> what the networks see of an image.
+    epochs : dict of int, optional
+        By stage, in the place of those in ``EPOCHS``.
+    top : int
+        Regions of a scene beside the whole image, at most (the paper: 19).
+    beta : float
+        See :func:`tinyconv.captioning.snippets.snippets`.
+    seed : int
+    out : str or Path, optional
+        Folder with one folder for each stage. A run that was interrupted goes on with ``resume=True``.
+    say : callable
+        Called with a line at the beginning of each stage.
+    **how
+        For ``fit``: resume, progress, resume_command ...
+    """
+    passes, folder = EPOCHS | (epochs or {}), None if out is None else Path(out)
+    histories = {}
+
+    def stage(name: str) -> dict[str, Any]:
+        return {"epochs": passes[name], "seed": seed, "out": None if folder is None else folder / name, **how}
+
+    say("1/4 detector")
+    found = DetectionDataset(scenes.scenes, transform)
+    histories["detector"] = train_detector(model.detector, found, **stage("detector"))
+    model.eval()
+    images = scenes.scenes.images
+    regions = detected_regions(model.detector, images, top, transform=transform)
+    features = layout_features(model.detector, images, LEAST, top=REGIONS, same=SAME, transform=transform)
+
+    say("2/4 alignment of words and regions")
+    sentences = [[vocabulary.encode(sentence) for sentence in of] for of in scenes.sentences]
+    matcher = alignment(vocabulary.words, features=regions.features.shape[2], scale="lesson")
+    pairs = SentencePairs(regions.features, sentences, regions.counts, LIMIT)
+    histories["alignment"] = train_alignment(matcher, pairs, **stage("alignment"))
+
+    say("3/4 snippets for regions")
+    words = pad([ids for of in sentences for ids in of], LIMIT)
+    image_of = np.repeat(np.arange(len(sentences)), [len(of) for of in sentences])
+    parts = snippets(matcher, regions, words[lengths_of(words) > 0], image_of[lengths_of(words) > 0], beta)
+    if model.snippet is not None:
+        of_regions = SentencePairs(parts.features(regions), [[ids] for ids in parts.words])
+        histories["snippet"] = train_caption(model.snippet, of_regions, vocabulary, **stage("snippet"))
+
+    say("4/4 sentences for whole scenes")
+    of_scenes = SentencePairs(features, sentences, limit=LIMIT)
+    histories["sentence"] = train_caption(model.sentence, of_scenes, vocabulary, **stage("sentence"))
+    model.eval()
+    return Learnt(matcher, histories, regions, parts, features)

@@ -1,0 +1,168 @@
+"""From pixels to sentences: a detector, and what says what it has found. See :func:`captioner`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyconv import device as devices
+from tinyconv import nn
+from tinyconv.function import no_grad
+from tinyconv.models.caption import Caption, caption
+from tinyconv.models.fast_rcnn import FastRCNN
+from tinyconv.models.faster_rcnn import faster_rcnn
+from tinyconv.models.registry import describe
+from tinyconv.nn.modes import kept_modes
+from tinyconv.tensor import Tensor
+from tinyconv.text.beam import Beam
+from tinyconv.vision.layout import layout, layout_size
+from tinyconv.vision.nms import distinct
+
+SAME = 0.5  # of two detections that overlap more, whatever their classes, the worse is not spoken of
+
+
+class Description(NamedTuple):
+    """What is said of an image.
+
+    Attributes
+    ----------
+    sentence : str
+        Of the whole image: the most probable one that the beam search found.
+    beam : Beam
+        All it found.
+    boxes : array, (R, 4)
+        Of the regions, best first, in pixels.
+    labels : array, (R,)
+        The detector's classes.
+    scores : array, (R,)
+        The detector's probabilities.
+    snippets : list of R str
+        Of the regions; empty without a model for them.
+    log_probabilities : array, (R,)
+        Of the snippets.
+    """
+
+    sentence: str
+    beam: Beam
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    snippets: list[str]
+    log_probabilities: np.ndarray
+
+
+class Captioner(nn.Module):
+    """See :func:`captioner`.
+
+    Attributes
+    ----------
+    detector : FasterRCNN
+    sentence : Caption
+        Speaks of whole images, told what the detector found where (:func:`tinyconv.vision.layout.layout`).
+    snippet : Caption or None
+        Speaks of single regions, told what the detector's last shared layer says of them.
+    """
+
+    def __init__(self, detector: FastRCNN, sentence: Caption, snippet: Caption | None) -> None:
+        super().__init__()
+        self.detector, self.sentence = detector, sentence
+        self.snippet = snippet
+
+    def forward(self, images: Tensor) -> Any:
+        """Return what the detector's network puts out; sentences come from :meth:`describe`."""
+        return self.detector(images)
+
+    @no_grad()
+    def describe(
+        self, image: np.ndarray, beam: int = 7, limit: int = 20, *, least: float = 0.5, top: int = 19
+    ) -> Description:
+        """Describe an image and its regions, in evaluation mode.
+
+        Parameters
+        ----------
+        image : array, (C, H, W)
+            Prepared as the detector's training images were.
+        beam, limit : int
+            See :meth:`tinyconv.models.caption.Caption.generate`.
+        least : float
+            Probability below which a detection is not spoken of.
+        top : int
+            Regions at most.
+
+        Returns
+        -------
+        Description
+            Of an image without detections: a sentence all the same, the one the model says when it sees nothing.
+        """
+        with kept_modes(self):
+            self.eval()
+            found = distinct(self.detector.detect(image, least=least, top=top), SAME, top)
+            boxes, labels = found.boxes, found.labels
+            classes = self.detector.get_submodule("cls_score").out_features - 1
+            seen = layout(boxes, labels, classes, image.shape[1:])
+            said = self.sentence.generate(seen[None], beam, limit)[0]
+            snippets: list[str] = []
+            values: list[float] = []
+            if self.snippet is not None and len(boxes):
+                for each in self.snippet.generate(self._features(image, boxes), beam, limit):
+                    snippets.append(self.snippet.decode(each.hypotheses[0].words))
+                    values.append(each.hypotheses[0].log_probability)
+        text = self.sentence.decode(said.hypotheses[0].words)
+        return Description(text, said, boxes, labels, found.scores, snippets, np.array(values))
+
+    def _features(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Return the features (R, F) of regions."""
+        where = next(self.detector.parameters())
+        outputs = self.detector(Tensor(devices.move(image[None].astype(where.dtype, copy=False), where.device)))
+        return devices.host(self.detector.features(self.detector.maps(outputs), [boxes]).data)
+
+
+def captioner(
+    words: list[str] | None = None,
+    num_classes: int = 10,
+    *,
+    snippets: bool = True,
+    hidden: int | None = None,
+    in_channels: int = 3,
+    image_size: tuple[int, int] | None = None,
+    scale: str = "lesson",
+    width: float = 1.0,
+    device: str = "cpu",
+    dtype: Any = np.float32,
+) -> Captioner:
+    """Build a Faster R-CNN and two generators: one for whole images and one for regions.
+
+    Parameters
+    ----------
+    words : list of str
+        The vocabulary, ``words[0]`` standing for a sentence's end; by default one of two words, for summaries.
+    num_classes : int
+        Of the detector.
+    snippets : bool
+        Whether there is a generator for regions.
+    hidden : int, optional
+        Hidden units of the generators, by default those of the scale.
+    in_channels, image_size, scale, width, device, dtype
+        See :func:`tinyconv.models.faster_rcnn`; the scale is that of all three networks.
+
+    Examples
+    --------
+    >>> model = captioner(["<end>", "a", "three"], 10)
+    >>> said = model.describe(np.zeros((3, 64, 64), np.float32))
+    >>> isinstance(said.sentence, str), len(said.snippets) == len(said.boxes)
+    (True, True)
+    """
+    words = ["<end>", "a"] if words is None else list(words)
+    place: dict[str, Any] = {"scale": scale, "width": width, "device": device, "dtype": dtype}
+    detector = faster_rcnn(num_classes, in_channels=in_channels, image_size=image_size, **place)
+    units = detector.get_submodule("cls_score").in_features
+    sentence = caption(words, features=layout_size(num_classes), hidden=hidden, **place)
+    snippet = caption(words, features=units, hidden=hidden, **place) if snippets else None
+    model = Captioner(detector, sentence, snippet)
+    shape = detector.input_shape
+    assert shape is not None
+    return describe(
+        model, "captioner", shape, words=words, num_classes=num_classes, snippets=snippets, hidden=hidden,
+        in_channels=in_channels, image_size=shape[1:], scale=scale, width=width, dtype=np.dtype(dtype).name,
+    )  # fmt: skip
