@@ -1,4 +1,4 @@
-"""What is where in images, as a detector sees it: :func:`layout_features`, by the rule of :mod:`tinyconv.vision.layout`."""
+"""What is where in images, as a detector sees it. See :func:`layout_features`, and :mod:`tinyconv.vision.layout`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def layout_features(
     progress: Callable[[], Any] = lambda: None,
     **how: Any,
 ) -> np.ndarray:
-    """Return the :func:`~tinyconv.vision.layout.layout` (N, 6 K + 4 K^2) of what a detector finds; zeros if it is nothing.
+    """Return the :func:`~tinyconv.vision.layout.layout` (N, 6 K + 4 K^2) of what a detector finds.
+
+    An image in which nothing is found has zeros.
 
     Parameters
     ----------
