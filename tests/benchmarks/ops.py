@@ -33,6 +33,16 @@ def _pool(kernel: int, stride: int) -> Callable[..., Any]:
     return lambda lib, x: lib.max_pool2d(x, kernel, stride)
 
 
+def _rnn(lib: Any, x: Any, weight_ih: Any, weight_hh: Any) -> Any:
+    """Run tanh units over whole sequences (N, T, F): a small recurrent weight, or rounding errors would grow."""
+    weight_hh = weight_hh * len(weight_hh) ** -0.5
+    if hasattr(lib, "rnn"):
+        return lib.rnn(lib.linear(x, weight_ih), weight_hh)
+    torch = load_torch()
+    h0 = x.new_zeros(1, len(x), len(weight_hh))
+    return torch.rnn_tanh(x, h0, [weight_ih, weight_hh], False, 1, 0.0, False, False, True)[0]
+
+
 def _ops() -> list[Op]:
     batch_norm = lambda lib, x, w, b, mean, var: lib.batch_norm(x, mean, var, w, b, True)  # noqa: E731
     ops = [
@@ -59,6 +69,9 @@ def _ops() -> list[Op]:
     for n in (16, 128):
         shapes = ((n, 9216), (4096, 9216), (4096,))
         ops.append(Op("linear to 4096,", 1.0, lambda lib, x, w, b: lib.linear(x, w, b), shapes, relu=True))
+    for n, steps, hidden in ((50, 14, 64), (100, 20, 512)):
+        shapes = ((n, steps, hidden), (hidden, hidden), (hidden, hidden))
+        ops.append(Op("recurrent, tanh,", None, _rnn, shapes))
     return ops
 
 
