@@ -73,4 +73,4 @@ MUTANTS = [
     _mutant("8.7", "0 to the left of the sentence", "if t > 0:", "if True:"),
     _mutant("8.7", "an impossible region is as good as 0", "np.array(scores, float)",
             "np.nan_to_num(np.array(scores, float), neginf=0)"),
-]
+]  # fmt: skip
