@@ -117,7 +117,7 @@ def train_caption(
         raise TypeError(f"train_caption: model must be a caption model, got {type(model).__name__}")
     if pairs.counts is not None:
         raise ValueError("train_caption: pairs must be of one vector and a sentence; give SentencePairs no counts")
-    if not how.get("resume") and not model.leave.bias.detach().numpy().any():
+    if not model.leave.bias.detach().to("cpu").numpy().any():  # new; a resumed run reads its own afterwards
         bias_to_frequencies(model, vocabulary)
     optimizer = optim.RMSprop(model.parameters(), lr=lr, alpha=ALPHA)
     return _fit("train_caption", model, pairs, caption_loss, optimizer, epochs, batch_size, seed, how)

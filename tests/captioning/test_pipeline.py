@@ -1,0 +1,115 @@
+"""The whole pipeline on a few scenes: every stage, what each is given, resuming, the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyconv
+from tinyconv import models
+from tinyconv.captioning.pipeline import train_captioner
+from tinyconv.cli import train_captioner as command
+from tinyconv.cli.main import main
+from tinyconv.data import Normalize
+from tinyconv.data.captioned_scenes import CaptionedScenes
+from tinyconv.text import Vocabulary
+
+EPOCHS = {"detector": 1, "alignment": 1, "snippet": 1, "sentence": 1}
+TRANSFORM = Normalize(0.5, 0.25)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> CaptionedScenes:
+    return CaptionedScenes(24)
+
+
+def new(scenes: CaptionedScenes):
+    vocabulary = Vocabulary.build([s for of in scenes.sentences for s in of], threshold=1)
+    tinyconv.manual_seed(0)
+    return models.captioner(vocabulary.words, hidden=16), vocabulary
+
+
+def test_every_stage_learns_from_the_one_before(scenes: CaptionedScenes, tmp_path: Path) -> None:
+    model, vocabulary = new(scenes)
+    lines: list[str] = []
+    learnt = train_captioner(
+        model, scenes, vocabulary, TRANSFORM, epochs=EPOCHS, out=tmp_path, say=lines.append, progress=False
+    )
+    assert [line[:3] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
+    assert {path.name for path in tmp_path.iterdir()} == set(EPOCHS) == set(learnt.histories)
+    assert len(learnt.regions.counts) == len(learnt.features) == 24 and learnt.features.shape[1] == 460
+    assert learnt.regions.counts.max() <= 6 and not model.training
+    # Snippets are parts of the sentences of their image, and of regions that it has.
+    assert (learnt.snippets.region >= 1).all()
+    for n, place, ids in zip(*learnt.snippets, strict=True):
+        assert place < learnt.regions.counts[n]
+        assert any(vocabulary.decode(ids) in sentence for sentence in scenes.sentences[n])
+    # What the generator of whole scenes was told is what describe() tells it.
+    image = TRANSFORM(scenes.scenes.images[5], None)
+    told: list[np.ndarray] = []
+    generate = model.sentence.generate
+    model.sentence.generate = lambda features, *how: told.append(features) or generate(features, *how)
+    model.describe(image)
+    np.testing.assert_array_equal(told[0][0], learnt.features[5])
+
+
+def test_an_interrupted_run_goes_on_with_the_same_bits(scenes: CaptionedScenes, tmp_path: Path) -> None:
+    def run(folder: str, **how):
+        model, vocabulary = new(scenes)
+        train_captioner(
+            model, scenes, vocabulary, TRANSFORM, epochs=EPOCHS, out=tmp_path / folder, say=lambda _: None,
+            progress=False, **how,
+        )  # fmt: skip
+        return {name: p.detach().numpy() for name, p in model.named_parameters()}
+
+    class StopHereError(Exception):
+        pass
+
+    def stop_at_the_last(line: str) -> None:
+        if line.startswith("4/4"):
+            raise StopHereError
+
+    whole = run("whole")
+    model, vocabulary = new(scenes)
+    with pytest.raises(StopHereError):
+        train_captioner(
+            model, scenes, vocabulary, TRANSFORM, epochs=EPOCHS, out=tmp_path / "parts", say=stop_at_the_last,
+            progress=False,
+        )  # fmt: skip
+    again = run("parts", resume=True)
+    for name, value in whole.items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_SMOKE", (24, 3))
+    assert main(["train", "captioner", "--data", "scenes", "--smoke"]) == 0
+    out = capsys.readouterr().out
+    assert "data:  24 training and 3 test scenes, " in out and "1/4 detector" in out and "4/4 sentences" in out
+    file = Path("tinyconv-output/train/captioner-scenes-smoke/checkpoint.npz")
+    assert f"wrote {file}" in out and "BLEU-4" in out and f"next: tinyconv caption IMAGE --weights {file}" in out
+    assert out.count("  said: ") == 3
+    model = tinyconv.load(file)
+    assert model.meta["classes"] == [str(k) for k in range(10)] and model.meta["transform"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["captioner", "--data", "mnist"], "captioner learns from scenes, which come with sentences, got --data mnist"),
+        (["captioner", "--data", "scenes", "--lr", "0.1"], "--lr is not for captioner"),
+        (["captioner", "--data", "scenes", "--batch-size", "9"], "--batch-size is not for captioner"),
+        (["captioner", "--data", "scenes", "--root", "x"], "--root is not for captioner"),
+        (["captioner", "--data", "scenes", "--scale", "paper"], "leave out --scale"),
+        (["caption", "--data", "scenes"], "caption learns from features of images, not from pictures"),
+        (["alignment", "--data", "scenes"], "tinyconv.captioning.train_alignment one of them"),
+    ],
+)
+def test_what_the_command_refuses(arguments: list[str], message: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
