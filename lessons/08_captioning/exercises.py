@@ -8,6 +8,8 @@ and what lies behind them may be anything, also NaN: it is never used. No functi
 write to their outputs), and none gives a warning. Any way of computing it is right: loops or NumPy.
 """
 
+from collections import Counter
+
 import numpy as np
 
 
@@ -117,4 +119,175 @@ def scores(v, counts, s, lengths, dscores):
             dv[k, winner] += dscores[k, l] * s[l, t]
             ds[l, t] += dscores[k, l] * v[k, winner]
     return total, dv, ds
+    # END SOLUTION
+
+
+def caption_cost(logits, words):
+    """Return (cost, gradient): what a generator pays for its sentences, and the cost's gradient at its scores.
+
+    ``logits`` (N, T + 1, V) are the scores of every next word: ``logits[n, t]`` after START and the first t words of
+    sentence n. ``words`` (N, T), integers, holds the sentences' words, -1 after their end; a sentence may be empty, or
+    as long as T. At every step the true next word is to be said, and behind the last one END, which is word 0:
+
+        cost = 1 / N sum_n sum_t -log softmax(logits[n, t])[true next word]        t = 0 .. length of n
+
+    Steps after END cost nothing, and their gradient is 0, whatever their scores are, NaN included. ``gradient`` has the
+    shape of ``logits``. Scores may be in the thousands.
+
+    Difficulty 2 of 3, 25 minutes. Hint: write the true next words as an array (N, T + 1) first, and put END where each
+    sentence ends. The gradient of a step is softmax(logits) - onehot(true next word), over N. NaN * 0 is NaN: choose
+    the steps that count before you compute, or put 0 there afterwards.
+    """
+    # TASK 8.8
+    # BEGIN SOLUTION
+    words = np.asarray(words)
+    n, t = words.shape
+    lengths = (words >= 0).sum(axis=1)
+    targets = np.zeros((n, t + 1), int)  # END
+    targets[:, :t] = np.where(words >= 0, words, 0)
+    counted = np.arange(t + 1) <= lengths[:, None]
+    some, wanted = logits[counted], targets[counted]
+    some = some - some.max(axis=1, keepdims=True)
+    logs = some - np.log(np.exp(some).sum(axis=1, keepdims=True))
+    rows, gradient = np.arange(len(wanted)), np.zeros_like(logits)
+    slopes = np.exp(logs)
+    slopes[rows, wanted] -= 1
+    gradient[counted] = slopes / n
+    return -logs[rows, wanted].sum() / n, gradient
+    # END SOLUTION
+
+
+def beam_search(step, state, beam, limit):
+    """Return probable sentences: a list of (words, log_probability, finished), the most probable first.
+
+    ``step(tokens, state) -> (log_probabilities, state)`` is a generator: from the last words of B beginnings, ``tokens``
+    (B,) int64, and their states, arrays (B, ...), come the logarithms (B, V) of the next word's probabilities, and the
+    states after it. ``state`` is the one before the first word, (1, ...); the first token is START, number 0.
+    Number 0 as a next word is END.
+
+    In each of at most ``limit`` steps every beginning is continued by every word; where the logarithm is -inf the word
+    is impossible, and not taken. Of the continuations and of the sentences that have ended before, the ``beam`` most
+    probable stay, by the sum of the logarithms, whatever their lengths. Equal ones: first come those that belong to an
+    earlier entry of the list before, then those of a smaller word. When all have ended, or after the last step, the
+    list is the answer: ``words`` a tuple of numbers without START and END, ``log_probability`` a float, END included,
+    ``finished`` whether END was said. END takes a step. ``step`` is called with those only that have not ended, in the
+    list's order, and not at all when there are none.
+
+    Difficulty 3 of 3, 40 minutes. Hint: note of each candidate which row of the states it continues; the rows of those
+    that stay, and have not ended, are the next states. Python's ``sort`` keeps the order of equal ones.
+    """
+    # TASK 8.9
+    # BEGIN SOLUTION
+    found = [((), 0.0, False)]
+    for _ in range(limit):
+        growing = [words for words, _, finished in found if not finished]
+        if not growing:
+            break
+        tokens = np.array([words[-1] if words else 0 for words in growing], np.int64)
+        logs, state = step(tokens, state)
+        candidates, row = [], 0
+        for words, total, finished in found:
+            if finished:
+                candidates.append(((words, total, True), None))
+                continue
+            for word in np.flatnonzero(logs[row] > -np.inf).tolist():
+                longer = words if word == 0 else (*words, word)
+                candidates.append(((longer, total + float(logs[row, word]), word == 0), row))
+            row += 1
+        candidates.sort(key=lambda candidate: -candidate[0][1])
+        del candidates[beam:]
+        found = [candidate for candidate, _ in candidates]
+        state = state[[row for (_, _, finished), row in candidates if not finished]]
+    return found
+    # END SOLUTION
+
+
+def bleu(candidates, references, n=4):
+    """Return BLEU-1 to BLEU-n of a corpus, an array (n,).
+
+    ``candidates`` is a list of N sentences, each a list of words; ``references`` a list of N lists of sentences, one or
+    more for each candidate. With p_k the share of the candidates' runs of k words that count as right
+
+        BLEU-k = BP (p_1 p_2 ... p_k)^(1/k)        BP = 1 if c >= r, else exp(1 - r / c)
+
+    A run counts as often as it is in its candidate, but at most as often as in that reference which has it most often.
+    Right runs, and all runs, are summed over the corpus before they are divided. c is the number of words of all
+    candidates, r that of their references, of each candidate the one that is closest in length (of two equally close
+    ones the shorter). A p_k without a right run, or without any run, is 0. A candidate may be empty; if all are, every
+    BLEU is 0. No reference is empty.
+
+    Difficulty 2 of 3, 30 minutes. Hint: ``collections.Counter`` of tuples: ``a | b`` takes the larger count of each,
+    ``a & b`` the smaller.
+    """
+    # TASK 8.10
+    # BEGIN SOLUTION
+    right, runs, c, r = np.zeros(n), np.zeros(n), 0, 0
+    for words, truths in zip(candidates, references, strict=True):
+        c += len(words)
+        r += min((abs(len(truth) - len(words)), len(truth)) for truth in truths)[1]
+        for k in range(n):
+            own, most = _runs(words, k + 1), Counter()
+            for truth in truths:
+                most |= _runs(truth, k + 1)
+            right[k] += sum((own & most).values())
+            runs[k] += sum(own.values())
+    if not c:
+        return np.zeros(n)
+    penalty = min(1.0, np.exp(1 - r / c))
+    return penalty * np.cumprod(right / np.maximum(runs, 1)) ** (1 / np.arange(1, n + 1))
+
+
+def _runs(words, k):
+    return Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1))
+    # END SOLUTION
+
+
+def cider_d(candidates, references):
+    """Return CIDEr-D of each candidate, an array (N,).
+
+    ``candidates`` and ``references`` as for :func:`bleu`. A run of k words, k = 1 .. 4, weighs
+
+        g = how often it is in the sentence * (log N - log max(1, df))
+
+    where df of the N images have it in one of their references or more. For a candidate c and one of its references r,
+    which have l_c and l_r words,
+
+        sim_k = exp(-(l_c - l_r)^2 / 72) * sum over runs of min(g_c, g_r) g_r / (|g_c| |g_r|)
+
+    with |g| the Euclidean length of all of a sentence's weights for this k; sim_k = 0 where a length is 0. The score is
+    10 times the mean of sim_k over the four k and over the candidate's references. A candidate may be empty; it
+    scores 0.
+
+    Difficulty 3 of 3, 35 minutes. Hint: df is made of the references only, before anything else; an image counts once,
+    however many of its sentences have the run. Runs of the candidate that are in no reference have no part in the sum,
+    but weigh log N in |g_c|.
+    """
+    # TASK 8.11
+    # BEGIN SOLUTION
+    runs = [[[_grams(truth, k) for truth in truths] for truths in references] for k in (1, 2, 3, 4)]
+    scores = np.zeros(len(candidates))
+    for k, groups in zip((1, 2, 3, 4), runs, strict=True):
+        df = Counter(gram for group in groups for gram in set().union(*group))
+        for i, words in enumerate(candidates):
+            own = _weights(_grams(words, k), df, len(candidates))
+            for truth, grams in zip(references[i], groups[i], strict=True):
+                theirs = _weights(grams, df, len(candidates))
+                lengths = _norm(own) * _norm(theirs)
+                if lengths:
+                    shared = sum(min(own[gram], theirs[gram]) * theirs[gram] for gram in own.keys() & theirs.keys())
+                    penalty = np.exp(-((len(words) - len(truth)) ** 2) / 72)
+                    scores[i] += 10 * penalty * shared / lengths / (4 * len(references[i]))
+    return scores
+
+
+def _grams(words, k):
+    return Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1))
+
+
+def _weights(grams, df, images):
+    return {gram: count * (np.log(images) - np.log(max(1, df[gram]))) for gram, count in grams.items()}
+
+
+def _norm(weights):
+    return np.sqrt(sum(g * g for g in weights.values()))
     # END SOLUTION
