@@ -238,9 +238,7 @@ def test_8_9_is_the_librarys(beam, seed):
 def test_8_9_speaks_for_a_network():
     """Through an LSTM of the engine, whose two states are one array here."""
     tinyconv.manual_seed(3)
-    model = caption(
-        ["<end>", "a", "three", "is", "left", "of", "seven"], features=5, cell="lstm", scale="lesson"
-    ).eval()
+    model = caption("<end> a three is left of seven".split(), features=5, cell="lstm", scale="lesson").eval()
     model.leave.weight.data[...] *= 80  # an opinion
     features = np.random.default_rng(4).standard_normal((1, 5)).astype(np.float32)
     wanted = model.generate(features, beam=4, limit=8)[0]
@@ -385,7 +383,7 @@ def test_8_11_what_is_said_of_every_image_weighs_nothing():
 
 @weighing
 def test_8_11_an_image_counts_once():
-    """b is in two sentences of image 0, and in no other image: df is 1 of 3, not 2.
+    """The word b is in two sentences of image 0, and in no other image: df is 1 of 3, not 2.
 
     c, which is in two of three images, weighs log 3/2. "b" against "b" is 10 / 4; against "b c" the cosine is
     log 3 / |(log 3, log 3/2)|.
@@ -398,7 +396,7 @@ def test_8_11_an_image_counts_once():
 
 @weighing
 def test_8_11_saying_a_word_again_does_not_pay():
-    """b b b against b: min(3, 1) * 1 / (3 * 1), and two words too many."""
+    """Three times b against b: min(3, 1) * 1 / (3 * 1), and two words too many."""
     found = judged(exercises.cider_d, ["b b b", "c"], [["b"], ["c"]])
     np.testing.assert_allclose(found[0], 10 / 4 / 3 * math.exp(-4 / 72))
     once = judged(exercises.cider_d, ["b", "c"], [["b b"], ["c"]])
