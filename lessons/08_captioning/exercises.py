@@ -122,6 +122,88 @@ def scores(v, counts, s, lengths, dscores):
     # END SOLUTION
 
 
+def ranking_loss(scores, margin=1.0):
+    """Return (loss, gradient): by how much pairs that belong together are behind strangers (eq. 9).
+
+        C = 1/B sum_k [ sum_{l != k} max(0, S_kl - S_kk + margin) + sum_{l != k} max(0, S_lk - S_kk + margin) ]
+
+    ``scores`` (B, B) holds S_kl of image k (row) with sentence l (column); sentence k belongs to image k. The first sum
+    ranks all sentences for an image, the second all images for a sentence. ``gradient`` (B, B) is dC/dS; the slope of
+    max(0, m) at m = 0 is taken as 0. A batch of one pair has no stranger: its loss and its gradient are 0.
+
+    Difficulty 2 of 3, 25 minutes. Hint: make two (B, B) arrays of what stands in max(0, ...), the pair's own score
+    taken from each row and from each column. An element above 0 pushes its own score down by 1/B and its pair's up by
+    1/B. The diagonal is margin in both, though it does not count.
+    """
+    # TASK 8.5
+    # BEGIN SOLUTION
+    scores = np.asarray(scores, float)
+    b, pairs = len(scores), np.diagonal(scores)
+    sentences = scores - pairs[:, None] + margin
+    images = scores - pairs[None, :] + margin
+    np.fill_diagonal(sentences, 0)
+    np.fill_diagonal(images, 0)
+    loss = (np.maximum(sentences, 0) + np.maximum(images, 0)).sum() / b
+    down, across = (sentences > 0) * 1.0, (images > 0) * 1.0
+    gradient = down + across
+    gradient[np.arange(b), np.arange(b)] = -(down.sum(axis=1) + across.sum(axis=0))
+    return loss, gradient / b
+    # END SOLUTION
+
+
+def retrieval_ranks(scores, image_of):
+    """Return (annotation, search): at which place images find their sentences, and sentences their images; 1 is best.
+
+    ``scores`` (I, S) is of image i (row) with sentence s (column), larger is better; ``image_of`` (S,) says which image
+    each sentence describes, in any order. Every image has one sentence or more.
+
+        annotation[i] = 1 + number of other images' sentences that score at least as high with image i as its best own
+        search[s]     = 1 + number of other images that score at least as high with sentence s as its own image
+
+    So ties count against the model, and an image's second sentence is never in the way of its first. Both are arrays of
+    whole numbers, (I,) and (S,).
+
+    Difficulty 1 of 3, 20 minutes. Hint: count, do not sort: a sort puts equal scores in the order in which they came.
+    ``scores[image_of, np.arange(S)]`` is what each sentence has with its own image; it is at least itself.
+    """
+    # TASK 8.6
+    # BEGIN SOLUTION
+    scores, image_of = np.asarray(scores), np.asarray(image_of)
+    mine = image_of[None, :] == np.arange(len(scores))[:, None]
+    best = np.where(mine, scores, -np.inf).max(axis=1, keepdims=True)
+    annotation = 1 + ((scores >= best) & ~mine).sum(axis=1)
+    search = (scores >= scores[image_of, np.arange(len(image_of))]).sum(axis=0)
+    return annotation, search
+    # END SOLUTION
+
+
+def viterbi(scores, beta):
+    """Return for each word of a sentence its region (T,), where neighbours gain by having the same one (sec. 3.1.4).
+
+    The regions a maximise E(a) = sum_t scores[t, a_t] + beta * (number of t with a_t = a_{t+1}), ``scores`` (T, M),
+    ``beta`` 0 or more. Of several best assignments it is the first in the order of tuples: the first word takes the
+    smallest region that it can, then the second, and so on. A score may be -inf (a region that the image has not);
+    every word has one that is not. Sentences may have a thousand words, so do not try all M^T assignments. No words: an
+    empty array of whole numbers.
+
+    Difficulty 3 of 3, 35 minutes. Hint: let V_t(i) be the best that the words from t on can have if word t has region
+    i: V_t(i) = scores[t, i] + max(max_k V_{t+1}(k), V_{t+1}(i) + beta), from the last word backwards. Then go forwards:
+    the first word takes the best V_1; every further one the best V_t, after its predecessor's region got beta on top.
+    """
+    # TASK 8.7
+    # BEGIN SOLUTION
+    best = np.array(scores, float)
+    regions = np.zeros(len(best), int)
+    for t in range(len(best) - 2, -1, -1):
+        best[t] += np.maximum(best[t + 1].max(), best[t + 1] + beta)
+    for t in range(len(best)):
+        if t > 0:
+            best[t, regions[t - 1]] += beta
+        regions[t] = best[t].argmax()
+    return regions
+    # END SOLUTION
+
+
 def caption_cost(logits, words):
     """Return (cost, gradient): what a generator pays for its sentences, and the cost's gradient at its scores.
 
