@@ -168,8 +168,9 @@ def test_with_places() -> None:
     found = with_places(regions, (40, 80))
     assert found.features.shape == (2, 2, 7) and found.features.dtype == np.float32
     np.testing.assert_array_equal(found.features[..., :3], 1)
-    wanted = [[[0.5, 0.5, 1, 1], [0.375, 0.5, 0.25, 0.5]], [[0.5, 0.5, 1, 1], [0, 0, 0, 0]]]
+    wanted = [[[0, 0, 4, 4], [-1, 0, -2, 0]], [[0, 0, 4, 4], [0, 0, 0, 0]]]
     np.testing.assert_array_equal(found.features[..., 3:], wanted)
+    np.testing.assert_array_equal(with_places(regions, (40, 80), 2).features[..., 3:], np.array(wanted) / 4)
 
 
 # ---------------------------------------------------------------------------------------------------------- detections
