@@ -9,7 +9,9 @@ import pytest
 
 import tinyconv
 from tinyconv import models
+from tinyconv.captioning import pipeline
 from tinyconv.captioning.pipeline import train_captioner
+from tinyconv.captioning.snippets import Snippets
 from tinyconv.cli import train_captioner as command
 from tinyconv.cli.main import main
 from tinyconv.data import Normalize
@@ -53,6 +55,20 @@ def test_every_stage_learns_from_the_one_before(scenes: CaptionedScenes, tmp_pat
     model.sentence.generate = lambda features, *how: told.append(features) or generate(features, *how)
     model.describe(image)
     np.testing.assert_array_equal(told[0][0], learnt.features[5])
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_few_snippets_or_none_stop_nothing(scenes: CaptionedScenes, monkeypatch, count: int) -> None:
+    """As when the detector has found next to nothing: fewer snippets than a batch has."""
+    few = Snippets(np.zeros(count, int), np.zeros(count, int), [np.array([1, 2])] * count)
+    monkeypatch.setattr(pipeline, "snippets", lambda *_: few)
+    model, vocabulary = new(scenes)
+    before = model.snippet.leave.weight.detach().numpy().copy()
+    learnt = train_captioner(
+        model, scenes, vocabulary, TRANSFORM, epochs=EPOCHS, say=lambda _: None, progress=False
+    )  # fmt: skip
+    assert ("snippet" in learnt.histories) is bool(count) and "sentence" in learnt.histories
+    assert (before != model.snippet.leave.weight.detach().numpy()).any() == bool(count)
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(scenes: CaptionedScenes, tmp_path: Path) -> None:

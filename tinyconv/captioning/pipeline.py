@@ -11,7 +11,7 @@ import numpy as np
 from tinyconv.captioning.layout import layout_features
 from tinyconv.captioning.regions import Regions, detected_regions
 from tinyconv.captioning.snippets import Snippets, snippets
-from tinyconv.captioning.training import train_alignment, train_caption
+from tinyconv.captioning.training import BATCH_SIZE, train_alignment, train_caption
 from tinyconv.data.captioned_scenes import CaptionedScenes
 from tinyconv.data.detection import DetectionDataset
 from tinyconv.data.pairs import SentencePairs
@@ -117,9 +117,12 @@ def train_captioner(
     words = pad([ids for of in sentences for ids in of], LIMIT)
     image_of = np.repeat(np.arange(len(sentences)), [len(of) for of in sentences])
     parts = snippets(matcher, regions, words[lengths_of(words) > 0], image_of[lengths_of(words) > 0], beta)
-    if model.snippet is not None:
+    if model.snippet is not None and parts.words:  # a detector that has learnt little finds few regions, or none
         of_regions = SentencePairs(parts.features(regions), [[ids] for ids in parts.words])
-        histories["snippet"] = train_caption(model.snippet, of_regions, vocabulary, **stage("snippet"))
+        size = min(BATCH_SIZE, len(of_regions))
+        histories["snippet"] = train_caption(
+            model.snippet, of_regions, vocabulary, batch_size=size, **stage("snippet")
+        )  # fmt: skip
 
     say("4/4 sentences for whole scenes")
     of_scenes = SentencePairs(features, sentences, limit=LIMIT)
