@@ -49,7 +49,7 @@ lesson.save(page, "scenes", alt="eight scenes of two or three digits on textures
 
 # %%
 def build(texts: list[str], threshold: int = 5) -> tuple[list[str], list[int]]:
-    """Return the words that come often enough, most frequent first (equal ones by alphabet), and how often they come."""
+    """Return the words that come often enough, the most frequent first, else by alphabet, and how often they come."""
     counts = Counter(word for text in texts for word in tokenise(text))
     kept = sorted((-n, word) for word, n in counts.items() if n >= threshold)
     return ["<end>", *(word for _, word in kept)], [len(texts), *(-n for n, _ in kept)]
@@ -64,7 +64,7 @@ text = "A dog's ball is left of the three."
 print("numbers:", vocabulary.encode(text).tolist(), "without", vocabulary.missing(text))
 
 # %% [markdown]
-# Sentences differ in length; an array does not. So short ones are filled up with -1, which is no word, and every network
+# Sentences differ in length; an array does not. So short ones are filled up with -1, no word at all, and every network
 # of this lesson is told to stop there. What is forgotten here comes back as a mistake that nothing reports: a network
 # that learns to say padding. What the generator reads and says is the same sentence, one place apart:
 
