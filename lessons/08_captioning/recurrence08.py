@@ -13,7 +13,9 @@ import numba
 import numpy as np
 
 import tinyconv
+from tinyconv import optim
 from tinyconv.nn import functional as F
+from tinyconv.nn.utils import clip_grad_value_
 
 SCALES = (0.5, 1.0, 1.41, 2.0)  # of an orthogonal weight
 
@@ -48,6 +50,23 @@ def draw(norms: dict[tuple[bool, float], np.ndarray]) -> Any:
     axes[0].set_ylabel("norm of the gradient")
     axes[1].legend(fontsize=8)
     return fig
+
+
+def one_unit(limit: float | None, steps: int = 200) -> list[float]:
+    """Return w before and after each step: 30 times h = ReLU(w h), from h = 1, shall give 1; w = 1.2, rate 0.001."""
+    w, path = tinyconv.tensor([1.2], requires_grad=True), [1.2]
+    optimizer = optim.SGD([w], lr=0.001)
+    for _ in range(steps):
+        h = tinyconv.tensor([1.0])
+        for _ in range(30):
+            h = tinyconv.relu(w * h)
+        optimizer.zero_grad()
+        ((h - 1) ** 2).sum().backward()
+        if limit is not None:
+            clip_grad_value_(w, limit)
+        optimizer.step()
+        path.append(w.item())
+    return path
 
 
 def time_it(ways: dict[str, tuple[Callable, Callable]], shape: tuple[int, int, int], rng: np.random.Generator) -> Any:

@@ -15,10 +15,9 @@
 from typing import Any
 
 import numpy as np
-from recurrence08 import SCALES, draw, on_cuda, on_the_way, time_it
+from recurrence08 import SCALES, draw, on_cuda, on_the_way, one_unit, time_it
 
 import tinyconv
-from tinyconv.nn.utils import clip_grad_value_
 from tinyconv_kernels import cpu
 
 lesson = tinyconv.lesson_step(__name__)
@@ -119,22 +118,6 @@ def check_gradients() -> None:
 
 
 # %%
-def one_unit(limit: float | None, steps: int = 200) -> list[float]:
-    """Return w before and after each step of training."""
-    w, path = tinyconv.tensor([1.2], requires_grad=True), [1.2]
-    for _ in range(steps):
-        h = tinyconv.tensor([1.0])
-        for _ in range(30):
-            h = tinyconv.relu(w * h)
-        w.grad = None
-        ((h - 1) ** 2).sum().backward()
-        if limit is not None:
-            clip_grad_value_(w, limit)
-        w.data -= 0.001 * w.grad.data
-        path.append(float(w.data[0]))
-    return path
-
-
 if __name__ == "__main__":
     check_gradients()
     x, weight = lesson.rng.standard_normal((2, 6, 4)), np.eye(4) * 0.5
