@@ -69,7 +69,7 @@ def trees(model: Caption, features: np.ndarray, beams: Sequence[int] = BEAMS) ->
 
 
 def fresh(found: CaptionedScenes, seed: int = 0) -> list[str]:
-    """Return one more sentence about each scene, as the grammar would say it; by chance it is one of the scene's own."""
+    """Return one more sentence about each scene, as the grammar would say it; by chance it is one of its own."""
     drawn = _drawn(found, seed)
     return [describe(drawn[i], generator(seed, f"fresh/{found.split}", 0, i), 1)[0] for i in range(len(found))]
 

@@ -1,0 +1,146 @@
+# %% [markdown]
+# # Captions 7: a network that speaks
+#
+# minutes 30 | needs step6_segments.py | next step8_metrics.py
+#
+# A recurrent network reads START and says how likely each word is to come first. It reads that word and says what comes
+# second, and so on, until it says END. Before the first word it has seen the scene. Here that is a layout: which digits
+# are where, as the true boxes have it (a detector's come in step 9), so that only the sentences have to be learnt.
+
+# %%
+from time import perf_counter
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scenes08 import TEST, TRAIN, scenes
+from sentences08 import build, learn, pairs_of, said, trees, true_layouts, unigram_perplexity, words_of
+
+import tinyconv
+from tinyconv.captioning.evaluation import perplexity
+from tinyconv.captioning.pages import described
+from tinyconv.captioning.training import PerplexityCheck
+from tinyconv.captioning.tree import beam_tree
+from tinyconv.models.caption import Caption, bias_to_frequencies, caption_loss
+from tinyconv.text import lengths_of
+
+lesson = tinyconv.lesson_step(__name__)
+EPOCHS = 15
+
+# %% [markdown]
+# ## The network by hand
+#
+# h_t = ReLU(W_hx x_t + W_hh h_{t-1} + b_h + b_v), where x_t is the vector of the word before and b_v = W_hi scene is
+# added at the first step only; y_t = softmax(W_oh h_t + b_o). A sentence costs the sum of -log y_t[the true next word],
+# and after its last word the true next word is END. Word 0 is START where it is read and END where it is said.
+
+
+# %%
+def by_hand(model: Caption, scene: np.ndarray, words: list[int]) -> float:
+    """Return what a sentence costs for one scene, step by step."""
+    w = {name: p.detach().numpy().astype(float) for name, p in model.named_parameters()}
+    h, cost = np.zeros(len(w["hidden.weight"])), 0.0
+    for t, (word, next_word) in enumerate(zip([0, *words], [*words, 0], strict=True)):
+        x = w["enter.weight"] @ w["word.weight"][word] + w["hidden.weight"] @ h + w["hidden.bias"]
+        if t == 0:
+            x = x + w["image.weight"] @ scene
+        h = np.maximum(x, 0)
+        scores = w["leave.weight"] @ h + w["leave.bias"]
+        scores = scores - scores.max()
+        cost -= scores[next_word] - np.log(np.exp(scores).sum())
+    return cost
+
+
+def wordiness(model: Caption, features: np.ndarray, pairs: Any) -> float:
+    """Return the perplexity of all sentences."""
+    return perplexity(model.log_probability(features[pairs.image_of], pairs.words), lengths_of(pairs.words))
+
+
+# %% [markdown]
+# ## One scene by heart
+#
+# Before much is learnt, one scene: can the network say its sentences? With k different ones, all of them right, the
+# best it can do is to give each the probability 1/k. The cost cannot fall below log k, and it should get there.
+
+
+# %%
+def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
+    """Teach a new generator one scene's sentences and nothing else; print what it then says."""
+    pairs, k = pairs_of(features[:1], found, words), len(found.sentences[0])
+    model = build(words, features.shape[1], lesson.seed)
+    history = learn(model, pairs, words, lesson.seed, epochs=epochs)
+    costs = history.rows[0]["train_loss"], history.rows[-1]["train_loss"]
+    print(f"\none scene, {k} sentences: cost {costs[0]:.2f} to {costs[1]:.2f}, log {k} is {np.log(k):.2f}")
+    for hypothesis in trees(model, features[0])[7].hypotheses[: k + 1]:
+        text = model.decode(hypothesis.words)
+        mine = "its own" if text in found.sentences[0] else "not its own"
+        print(f"  {np.exp(hypothesis.log_probability):.3f}  {text} ({mine})")
+
+
+# %% [markdown]
+# ## Saying the most probable sentence
+#
+# Taking the most probable word each time is a beam of 1. It may begin well and be stuck with an improbable rest. A beam
+# of 7 keeps the seven best beginnings; what has ended stays among them. Log probabilities are compared as they are, so
+# short sentences, which multiply fewer numbers, have an advantage.
+
+
+# %%
+def draw_trees(model: Caption, features: np.ndarray, truth: str) -> None:
+    """Draw the searches for one scene with beams of 1 and 7."""
+    for width, beam in trees(model, features).items():
+        title = f"beam {width}; a true sentence: {truth}"
+        alt = f"a tree of words from START, beam {width}; the best path says: {model.decode(beam.best.words)}"
+        figure = beam_tree(beam, model.words or [], most=20 if width == 1 else 45, title=title)
+        lesson.save(figure, f"beam-{width}", alt=alt)
+
+
+# %%
+if __name__ == "__main__":
+    sizes = (60, 8) if lesson.smoke else (TRAIN, TEST)
+    train, test = (scenes(split, n, lesson.seed) for split, n in zip(("train", "test"), sizes, strict=True))
+    words = words_of(lesson.seed, sizes[0])
+    known, seen = true_layouts(train), true_layouts(test)
+    pairs, others = pairs_of(known, train, words), pairs_of(seen, test, words)
+
+    model = build(words, known.shape[1], lesson.seed)
+    ids = pairs.words[:1]
+    cost = caption_loss(model(tinyconv.tensor(known[:1]), ids), ids).item()
+    hand = by_hand(model, known[0], [int(k) for k in ids[0] if k >= 0])
+    print(f"cost of '{train.sentences[0][0]}': by hand {hand:.5f}, the library's {cost:.5f}")
+    print(f"\nperplexity of the training sentences; {len(words)} words")
+    print(f"  a new network {wordiness(model, known, pairs):.2f}")
+    bias_to_frequencies(model, words)
+    print(
+        f"  b_o = log frequencies {wordiness(model, known, pairs):.2f}; the unigrams' {unigram_perplexity(words):.2f}"
+    )
+
+    one = scenes("test", 1, lesson.seed)
+    memorise(one, seen, words, 5 if lesson.smoke else 150)
+
+    fig, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
+    models, epochs = {}, 1 if lesson.smoke else EPOCHS
+    print(f"\n{len(pairs):,} sentences of {len(train):,} scenes, {epochs} epochs; perplexity")
+    for kind, name in (("first", "RNN"), ("lstm", "LSTM")):
+        models[name], began = build(words, known.shape[1], lesson.seed, kind), perf_counter()
+        check = PerplexityCheck(seen[others.image_of], others.words)
+        rows = learn(models[name], pairs, words, lesson.seed, epochs=epochs, callbacks=[check]).rows
+        took = perf_counter() - began
+        axis.plot([row["epoch"] for row in rows], [row["test_perplexity"] for row in rows], "o-", label=name)
+        mine = wordiness(models[name], known, pairs)
+        print(f"  {name:4s} training {mine:.2f}, test {rows[-1]['test_perplexity']:.2f}, {took:.0f} s", flush=True)
+    axis.set(title="a true sentence's words, given those before", xlabel="epoch", ylabel="perplexity, test scenes")
+    axis.legend()
+    lesson.save(fig, "perplexity", alt="perplexity of test sentences by epoch, falling, for an RNN and an LSTM")
+
+    rnn = models["RNN"]
+    draw_trees(rnn, seen[0], test.sentences[0][0])
+    log = {beam: said(rnn, seen, beam)[1] for beam in (1, 7)}
+    print(f"\nmean log probability of what is said: beam 1 {log[1].mean():.2f}, beam 7 {log[7].mean():.2f}")
+    better, worse = (log[7] > log[1] + 1e-4).mean(), (log[7] < log[1] - 1e-4).mean()
+    print(f"  beam 7 is better in {better:.0%} of {len(test)} scenes, worse in {worse:.0%}")
+    texts, values = said(rnn, seen[:8], 7)
+    notes = [f"log probability {value:.2f}" for value in values]
+    page = described(test.scenes.images[:8], texts, [of[0] for of in test.sentences[:8]], notes=notes)
+    lesson.save(page, "spoken", alt="eight test scenes, what the network says of each, and a true sentence")
+    lesson.next(why="how good is a sentence?")
