@@ -15,10 +15,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scenes08 import TEST, scenes
 from sentences08 import are_true, fresh
+from spoilt08 import spoilt
 
 import tinyconv
 from tinyconv.captioning.evaluation import evaluate_captions
-from tinyconv.data.sentences import DIGITS
 from tinyconv.text import bleu, cider_d, meteor_exact, rouge_l
 
 lesson = tinyconv.lesson_step(__name__)
@@ -89,33 +89,8 @@ def weight(run: tuple[str, ...], all_references: list[list[Words]]) -> float:
 # Take a true sentence about each scene, and spoil it in a way that everybody would notice. A score is good for
 # something if it falls, and falls most where the harm is greatest.
 
+
 # %%
-SWAPS = {
-    "places swapped": {"left": "right", "right": "left", "above": "below", "below": "above"},
-    "sizes swapped": {"big": "small", "small": "big"},
-}
-
-
-def spoilt(sentences: list[str], labels: list[list[int]], rng: np.random.Generator) -> dict[str, list[str]]:
-    """Return the sentences, and what is made of them."""
-    found = {"true": sentences}
-    for name, swap in SWAPS.items():
-        found[name] = [" ".join(swap.get(word, word) for word in text.split()) for text in sentences]
-    found["a wrong digit"] = [wrong_digit(text, there, rng) for text, there in zip(sentences, labels, strict=True)]
-    found["another scene's"] = sentences[1:] + sentences[:1]
-    found["shuffled"] = [" ".join(rng.permutation(text.split())) for text in sentences]
-    found["half of it"] = [" ".join(text.split()[: len(text.split()) // 2]) for text in sentences]
-    return found
-
-
-def wrong_digit(text: str, there: list[int], rng: np.random.Generator) -> str:
-    """Return the sentence with its first digit replaced by one that is not in the scene."""
-    words = text.split()
-    at = next(i for i, word in enumerate(words) if word in DIGITS)
-    words[at] = DIGITS[int(rng.choice([digit for digit in range(10) if digit not in there]))]
-    return " ".join(words)
-
-
 def draw(table: dict[str, Any]) -> None:
     """Draw each score of each kind of sentence, over that of the true ones."""
     fig, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
@@ -130,8 +105,7 @@ def draw(table: dict[str, Any]) -> None:
         xlabel="score, over that of true sentences", title="fresh sentences of the grammar, and what is made of them"
     )
     axis.legend()
-    alt = "four scores of seven kinds of sentences: swapping places costs them less than halving or shuffling"
-    lesson.save(fig, "scores", alt=alt)
+    lesson.save(fig, "scores", alt="four scores of seven kinds of sentences; swapping left and right costs them little")
 
 
 # %%

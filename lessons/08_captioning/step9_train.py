@@ -23,6 +23,7 @@ from tinyconv.captioning.figures import regions_described
 from tinyconv.captioning.layout import layout_features
 from tinyconv.captioning.pages import described
 from tinyconv.captioning.pipeline import EPOCHS, LEAST, REGIONS, Learnt, train_captioner
+from tinyconv.files import atomic_write
 from tinyconv.models.captioner import SAME, Captioner, Description
 from tinyconv.text import lengths_of, pad
 
@@ -78,13 +79,13 @@ def show(said: list[Description], test: Any, chosen: list[int]) -> None:
     notes = [f"{said[i].beam.best.log_probability:.2f}, {'true' if true[i] else 'false'}" for i in chosen]
     print(f"\n{len(chosen)} scenes that chance picked: log probability, true or not, what is said")
     for i, note in zip(chosen, notes, strict=True):
-        print(f"  scene {i:3d}  {note:12s}  {said[i].sentence}")
+        print(f"  scene {i:3d}  {note:12s}  {said[i].sentence or '(no word)'}")
     images, texts = [test.scenes.images[i] for i in chosen], [said[i].sentence for i in chosen]
     page = described(images, texts, [test.sentences[i][0] for i in chosen], notes=notes, columns=5, side=2.2)
     alt = f"{len(chosen)} held-out scenes, each with its generated sentence, whether it is true, and a true one"
     lesson.save(page, "held-out", alt=alt)
     i = max(chosen, key=lambda i: len(said[i].boxes))
-    page = regions_described(images[chosen.index(i)], *said[i][2:3], said[i].snippets, said[i].log_probabilities)
+    page = regions_described(test.scenes.images[i], said[i].boxes, said[i].snippets, said[i].log_probabilities)
     lesson.save(page, "snippets", alt="a held-out scene with its detected regions, and what is said of each")
 
 
@@ -116,5 +117,7 @@ if __name__ == "__main__":
     right = [sorted(one.labels.tolist()) == there for one, there in zip(said, labels, strict=True)]
     print(f"the detector finds all digits, and nothing else: {np.mean(right):.0%}")
     show(said, test, sorted(lesson.rng.choice(len(test), SHOWN, replace=False).tolist()))
-    print(f"try one: tinyconv caption PICTURE --regions --weights {lesson.checkpoint()}")
+    file, image = lesson.out / "scene.png", test.scenes.images[0].transpose(1, 2, 0)
+    atomic_write(file, lambda opened: plt.imsave(opened, image, format="png"))
+    print(f"try one: tinyconv caption {file} --regions --weights {lesson.checkpoint()}")
     lesson.next(why="the paper's sizes, and its data")
