@@ -141,6 +141,6 @@ if __name__ == "__main__":
         if "learns" in title:
             axis.set_yticks(range(len(ids)), tokenise(TEXT))
             axis.set_ylabel("")
-    alt = "each word teaches one region by the maximum, about half of them by DeFrag; the loss pulls at the diagonal"
+    alt = "each word teaches one region by the maximum, several by DeFrag; the loss raises scores on the diagonal"
     lesson.save(fig, "who_learns", alt=alt)
     lesson.next(why="regions of real scenes")
