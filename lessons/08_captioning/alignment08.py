@@ -1,4 +1,4 @@
-"""The alignment models of this lesson, and how right their words are. See :func:`look`, :func:`learn`, :func:`grounded`.
+"""The alignment models of this lesson, and how right their words are. See :func:`learn`, :func:`grounded`.
 
 Step 5 trains one with dropout and one without; ``claims_alignment.py`` others, by the same settings.
 """
@@ -22,7 +22,7 @@ from tinyconv.vision.detections import Truth
 
 #: How an alignment model of this lesson is made and trained.
 SETUP: dict[str, Any] = {"dropout": 0.1, "epochs": 20}
-PLACES = False  # whether a region's features say where it is
+PLACES = True  # whether a region's features say where it is and how large
 SAME = 0.5  # IoU from which on a region shows an object
 
 
@@ -80,12 +80,13 @@ def build(words: Vocabulary, features: int, seed: int = 0, **how: Any) -> Alignm
     return alignment(words.words, features=features, scale="lesson", **how)
 
 
-def learn(words: Vocabulary, train: Seen, seed: int = 0, *, epochs: int, callbacks: Any = (), **how: Any) -> Alignment:
-    """Return an alignment model that has learnt training scenes: ``learn(words, train, **SETUP)``."""
-    model = build(words, train.regions.features.shape[2], seed, **how)
+def learn(
+    words: Vocabulary, train: Seen, seed: int = 0, *, epochs: int, model: Alignment | None = None, **how: Any
+) -> Alignment:
+    """Return a model, by default a new one, that has learnt training scenes: ``learn(words, train, **SETUP)``."""
+    model = model or build(words, train.regions.features.shape[2], seed, **how)
     pairs = SentencePairs(train.regions.features, train.ids, train.regions.counts)
-    batch = min(50, len(pairs))
-    train_alignment(model, pairs, epochs=epochs, batch_size=batch, seed=seed, callbacks=callbacks, progress=False)
+    train_alignment(model, pairs, epochs=epochs, batch_size=min(50, len(pairs)), seed=seed, progress=False)
     return model.eval()
 
 
@@ -93,6 +94,12 @@ def match(model: Alignment, seen: Seen) -> np.ndarray:
     """Return v_i . s_t (S, T, R) of every sentence's words with its own scene's regions."""
     of = seen.image_of
     return model.match(seen.regions.features[of], seen.regions.counts[of], seen.words)
+
+
+def longest(seen: Seen, i: int) -> int:
+    """Return the longest sentence of scene i, of equal ones the first."""
+    own = np.flatnonzero(seen.image_of == i)
+    return int(own[(seen.words[own] >= 0).sum(axis=1).argmax()])
 
 
 def digit_words(words: Vocabulary, seen: Seen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
