@@ -70,7 +70,7 @@ def one_unit(limit: float | None, steps: int = 200) -> list[float]:
 
 
 def time_it(ways: dict[str, tuple[Callable, Callable]], shape: tuple[int, int, int], rng: np.random.Generator) -> Any:
-    """Return {name: ms} of a layer of ReLUs both ways, on one thread, the median of 15 runs ("loops": one run).
+    """Return {name: ms} of a layer of ReLUs both ways, on one thread, the median of 15 runs.
 
     The first run does not count, since something may be compiled in it. All must find the same gradient.
     """
@@ -90,7 +90,7 @@ def time_it(ways: dict[str, tuple[Callable, Callable]], shape: tuple[int, int, i
 
             run()
             results.append(dx.copy())
-            times[name] = 1000 * float(np.median(timeit.repeat(run, number=1, repeat=1 if name == "loops" else 15)))
+            times[name] = 1000 * float(np.median(timeit.repeat(run, number=1, repeat=15)))
     finally:
         tinyconv.set_num_threads(before)
     assert all(np.allclose(found, results[0], atol=1e-3) for found in results)
