@@ -165,8 +165,8 @@ def best_detections(
 def with_places(regions: Regions, size: tuple[int, int], weight: float = 8.0) -> Regions:
     """Return the regions with four more features: where each is and how large, for words such as "left" and "big".
 
-    They are the centre's x, y, the width and the height, over those of the image, less a half, times ``weight``; 0 where
-    an image has no more regions. (Not in the paper, whose features of warped regions know neither.)
+    They are the centre's x, y, the width and the height, over those of the image, less a half, times ``weight``; 0
+    where an image has no more regions. (Not in the paper, whose features of warped regions know neither.)
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def _fit(
     parameters: Iterable[Tensor] = [p for p in model.parameters() if p.requires_grad]
     optimizer.register_step_pre_hook(lambda *_: clip_grad_value_(parameters, LARGEST))
     schedule = optim.MultiStepLR(optimizer, [max(1, round(FALL * epochs))], FACTOR)
-    loader = DataLoader(pairs, batch_size, shuffle=True, drop_last=True, seed=seed)
+    loader = DataLoader(cast(Any, pairs), batch_size, shuffle=True, drop_last=True, seed=seed)
     return fit(
         model, loader, loss=loss, update=PairedDescent(loss), optimizer=optimizer, schedule=schedule, epochs=epochs,
         seed=seed, **how,

@@ -36,10 +36,11 @@ from tinyconv.data.transforms import (
 from tinyconv.data.voc import VOCDetection
 
 __all__ = [
-    "ArrayDataset", "Batch", "CaptionedImages", "CaptionedScenes", "CenterCrop", "CocoDetection", "Compose", "DataLoader", "Dataset", "DetectionDataset",
-    "ImageDataset", "ImageFolder", "Normalize", "PCAColor", "Pad", "RandomCrop", "RandomMirror", "RandomResize",
-    "RandomResizedCrop", "Resize", "ResizeWithin", "Scene", "SceneDetection", "Scenes", "SentencePairs", "Shapes10", "SubtractMean",
-    "Subset", "TenCrop", "ToFloat", "Transform", "VOCDetection", "cifar100_folder", "cifar10_folder", "collate",
-    "digits", "fashion_mnist", "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_coco_captions",
-    "read_features", "read_flickr8k_tokens", "read_idx", "read_image", "read_karpathy", "resize_image", "shapes10",
+    "ArrayDataset", "Batch", "CaptionedImages", "CaptionedScenes", "CenterCrop", "CocoDetection", "Compose",
+    "DataLoader", "Dataset", "DetectionDataset", "ImageDataset", "ImageFolder", "Normalize", "PCAColor", "Pad",
+    "RandomCrop", "RandomMirror", "RandomResize", "RandomResizedCrop", "Resize", "ResizeWithin", "Scene",
+    "SceneDetection", "Scenes", "SentencePairs", "Shapes10", "Subset", "SubtractMean", "TenCrop", "ToFloat",
+    "Transform", "VOCDetection", "cifar100_folder", "cifar10_folder", "collate", "digits", "fashion_mnist",
+    "from_description", "mnist", "mnist_folder", "photographs", "random_split", "read_coco_captions", "read_features",
+    "read_flickr8k_tokens", "read_idx", "read_image", "read_karpathy", "resize_image", "shapes10",
 ]  # fmt: skip

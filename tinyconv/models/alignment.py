@@ -15,7 +15,7 @@ from tinyconv import errors, nn
 from tinyconv.function import no_grad
 from tinyconv.models.recurrence import Recurrence
 from tinyconv.models.registry import describe
-from tinyconv.models.stack import check_scale, wide
+from tinyconv.models.stack import check_scale, chosen, wide
 from tinyconv.nn import functional as F
 from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
@@ -309,26 +309,22 @@ def alignment(
     errors.check_choice(name, "text", text, ("brnn", "words"))
     errors.check_choice(name, "score", score, ("max", "defrag"))
     (regions, usual), *others = SCALES[scale]
-    features = usual if features is None else features
-    vectors, embedding, hidden, dropout = (
-        value if given is None else given
-        for given, value in zip((vectors, embedding, hidden, dropout), others, strict=True)
-    )
-    v, h, units = vocabulary_size(name, words), wide(embedding, width), wide(hidden, width)
+    inputs, length, space, states, rate = chosen((features, vectors, embedding, hidden, dropout), (usual, *others))
+    v, h, units = vocabulary_size(name, words), wide(space, width), wide(states, width)
     place: dict[str, Any] = {"device": device, "dtype": dtype}
     parts: dict[str, nn.Module] = {
-        "region": nn.Linear(features, h, **place),
-        "word": nn.Embedding(v, vectors, **place),
-        "enter": nn.Linear(vectors, units, **place),
+        "region": nn.Linear(inputs, h, **place),
+        "word": nn.Embedding(v, length, **place),
+        "enter": nn.Linear(length, units, **place),
     }
     if text == "brnn":
         parts |= {"ahead": Recurrence(units, **place), "back": Recurrence(units, reverse=True, **place)}
-    parts |= {"leave": nn.Linear(units, h, **place), "drop": nn.Dropout(dropout)}
+    parts |= {"leave": nn.Linear(units, h, **place), "drop": nn.Dropout(rate)}
     model = Alignment(parts, text, score)
     model.word.weight.requires_grad_(False)
     return describe(
-        model, name, (regions, features), words=words if isinstance(words, int) else list(words), features=features,
-        vectors=vectors, embedding=embedding, hidden=hidden, text=text, score=score, dropout=dropout, scale=scale,
+        model, name, (regions, inputs), words=words if isinstance(words, int) else list(words), features=inputs,
+        vectors=length, embedding=space, hidden=states, text=text, score=score, dropout=rate, scale=scale,
         width=width, dtype=np.dtype(dtype).name,
     )  # fmt: skip
 

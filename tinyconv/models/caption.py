@@ -16,7 +16,7 @@ from tinyconv.function import no_grad
 from tinyconv.models.alignment import vocabulary_size
 from tinyconv.models.recurrence import Recurrence
 from tinyconv.models.registry import describe
-from tinyconv.models.stack import check_scale, wide
+from tinyconv.models.stack import check_scale, chosen, wide
 from tinyconv.nn import functional as F
 from tinyconv.nn import init
 from tinyconv.nn.modes import kept_modes
@@ -88,7 +88,7 @@ class Caption(nn.Module):
         return self.leave(self.drop(states))
 
     def see(self, features: Tensor) -> Tensor:
-        """Return what the hidden units get of images: b_v = W_hi features (N, H), an LSTM's a vector of a word's size."""
+        """Return what the hidden units get of images: b_v = W_hi features (N, H); an LSTM's is as long as a word."""
         wanted = self.image.in_features
         if features.ndim != 2 or features.shape[1] != wanted:
             raise ValueError(f"caption: features must be (N, {wanted}), got shape {features.shape}")
@@ -285,29 +285,25 @@ def caption(
     errors.check_choice(name, "look", look, ("first", "always"))
     if cell == "lstm" and (look, nonlinearity) != ("first", "relu"):
         raise ValueError(f"{name}: look and nonlinearity are for cell='rnn'; leave them out for an LSTM")
-    usual = SCALES[scale]
-    features, vectors, hidden, dropout = (
-        value if given is None else given
-        for given, value in zip((features, vectors, hidden, dropout), usual, strict=True)
-    )
-    v, units = vocabulary_size(name, words), wide(hidden, width)
+    inputs, length, states, rate = chosen((features, vectors, hidden, dropout), SCALES[scale])
+    v, units = vocabulary_size(name, words), wide(states, width)
     place: dict[str, Any] = {"device": device, "dtype": dtype}
     parts: dict[str, nn.Module] = {
-        "image": nn.Linear(features, vectors if cell == "lstm" else units, bias=cell == "lstm", **place),
-        "word": nn.Embedding(v, vectors, **place),
+        "image": nn.Linear(inputs, length if cell == "lstm" else units, bias=cell == "lstm", **place),
+        "word": nn.Embedding(v, length, **place),
     }
     if cell == "lstm":
-        parts["hidden"] = nn.LSTM(vectors, units, batch_first=True, **place)
+        parts["hidden"] = nn.LSTM(length, units, batch_first=True, **place)
     else:
-        parts["enter"] = nn.Linear(vectors, units, bias=False, **place)
+        parts["enter"] = nn.Linear(length, units, bias=False, **place)
         parts["hidden"] = Recurrence(units, nonlinearity, **place)
-    parts |= {"leave": nn.Linear(units, v, **place), "drop": nn.Dropout(dropout)}
+    parts |= {"leave": nn.Linear(units, v, **place), "drop": nn.Dropout(rate)}
     given = None if isinstance(words, (int, np.integer)) else list(words)
     model = Caption(parts, look, given)
     initialise(model)
     return describe(
-        model, name, (features,), words=v if given is None else given, features=features, vectors=vectors,
-        hidden=hidden, cell=cell, nonlinearity=nonlinearity, look=look, dropout=dropout, scale=scale, width=width,
+        model, name, (inputs,), words=v if given is None else given, features=inputs, vectors=length, hidden=states,
+        cell=cell, nonlinearity=nonlinearity, look=look, dropout=rate, scale=scale, width=width,
         dtype=np.dtype(dtype).name,
     )  # fmt: skip
 

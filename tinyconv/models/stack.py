@@ -75,6 +75,11 @@ def check_scale(name: str, scale: str, width: float) -> None:
         raise ValueError(f"{name}: width must be positive, got {width}")
 
 
+def chosen(given: tuple[Any, ...], usual: tuple[Any, ...]) -> list[Any]:
+    """Return the given sizes of a network, and in the place of None the usual ones of its scale."""
+    return [default if value is None else value for value, default in zip(given, usual, strict=True)]
+
+
 def check_image_size(name: str, size: Any) -> None:
     """Raise unless the size is one number of pixels: the networks are built for square images."""
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
