@@ -25,8 +25,9 @@ from tinyconv.random import generator
 from tinyconv.text import Beam, Vocabulary, tokenise
 from tinyconv.vision.layout import layout
 
-#: How each kind of generator is made; all are trained for the pipeline's number of epochs.
+#: How each kind of generator is made, and its epochs.
 KINDS: dict[str, dict[str, Any]] = {"first": {}, "always": {"look": "always"}, "lstm": {"cell": "lstm"}}
+PASSES = {"first": EPOCHS["sentence"], "always": 20, "lstm": EPOCHS["sentence"]}
 BEAMS = (1, 7)
 SAME = 1e-4  # two log probabilities are equal: in float32 a batch of one and of seven differ by 1e-6
 

@@ -167,7 +167,7 @@ def test_whole_scenes_are_judged_by_their_own_sentences(claims, step, untrained)
     ((model, pairs, seed, how),) = untrained
     train, test, words = claims._scenes(SEED, SIZES)
     known, seen = step.true_layouts(train), step.true_layouts(test)
-    assert (seed, how, len(train), len(test)) == (SEED, {"epochs": 1}, *SIZES)
+    assert (seed, how, len(train), len(test), model.look) == (SEED, {"epochs": 1}, *SIZES, "first")
     np.testing.assert_array_equal(pairs.features, known)
     training = [text for of in train.sentences for text in of]
     values = {}
@@ -195,12 +195,25 @@ def test_whole_scenes_are_judged_by_their_own_sentences(claims, step, untrained)
     assert found["perplexity"] == pytest.approx(np.exp(-log / count))
 
 
+def test_an_lstm_and_an_rnn_learn_the_same(claims, step, untrained):
+    found = claims.measure_lstm(SEED, SIZES)
+    assert [model.lstm for model, *_ in untrained] == [False, True] and set(found) == {"first", "lstm"}
+    assert found["first"]["bleu 4"] == claims.measure_true_boxes(SEED, SIZES)["beam 7"]["bleu 4"]
+    assert len(untrained) == 2, "the same generator"
+
+
 def test_the_pipeline_is_run_once_for_all_its_claims(claims, step, untrained):
     found = {name: claims.CLAIMS[name][0](SEED, SIZES) for name in ("sentences", "beam", "regions", "pipeline")}
     ((model, scenes, seed, epochs),) = untrained
     assert (len(scenes), seed, set(epochs.values())) == (30, SEED, {1})
     assert found["beam"]["log"] == {beam: found["sentences"][f"beam {beam}"]["log"] for beam in ("1", "7")}
     assert found["beam"]["known"]["7"] == 1 - found["sentences"]["beam 7"]["novel"]
+    look = claims.measure_look(SEED, SIZES)
+    always, pairs, seed, how = untrained[1]
+    assert (always.look, seed, how) == ("always", SEED, {"epochs": 1})
+    np.testing.assert_array_equal(pairs.features, step.true_layouts(scenes))
+    assert look["first"]["bleu 4"] == found["sentences"]["beam 7"]["bleu 4"]
+    assert look["nearest"] == found["sentences"]["nearest"]["bleu 4"]
     test = claims._scenes(SEED, SIZES)[1]
     said = [model.describe(claims._step("scenes08").NORMAL(image, None)) for image in test.scenes.images]
     wanted = bleu([one.sentence for one in said], test.sentences).scores[3]
@@ -248,10 +261,18 @@ def judged(own=0.5, nearest=0.5):
 
 
 @pytest.mark.parametrize(("own", "nearest", "holds"), [(0.5, 0.5, True), (0.501, 0.5, True), (0.499, 0.5, False)])
-@pytest.mark.parametrize("name", ["sentences", "true boxes"])
-def test_sentences_are_not_below_the_nearest(claims, name, own, nearest, holds):
-    found, text = claims.CLAIMS[name][1]([judged(0.9, 0.1), judged(own, nearest)])
+def test_sentences_are_not_below_the_nearest(claims, own, nearest, holds):
+    runs = [judged(0.9, 0.1), judged(own, nearest)]
+    found, text = claims.verdict_sentences(runs)
     assert found is holds and f"{own - nearest:+.3f}" in text
+    assert claims.verdict_true_boxes(runs) == (None, text)
+
+
+@pytest.mark.parametrize(("always", "holds"), [(0.5625, True), (0.5624, False), (0.5, False)])
+def test_looking_always_is_five_points_above_the_nearest(claims, always, holds):
+    part = {"bleu 4": 0.6, "perplexity": 2.0, "true": 0.5}
+    good = {"first": part, "always": part, "nearest": 0.5125}
+    assert claims.verdict_look([good, good | {"always": part | {"bleu 4": always}}])[0] is holds
 
 
 @pytest.mark.parametrize(
