@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from math import exp, log
 
 import numpy as np
 import pytest
 from _claims import check_claim
-from _exercises import LESSONS, load
+from _exercises import LESSONS, ROOT, load
 from _steps import check_step, run_step
 
 import tinyconv
@@ -344,6 +347,35 @@ def test_the_readmes_table_of_the_paper_rises_with_k_and_falls_with_n(readme):
     scores = [[float(v) for v in row[1:5]] for row in rows if len(row) >= 5 and "BLEU-2" not in row]
     assert len(scores) == 8
     assert all(row == sorted(row, reverse=True) for row in scores)
+
+
+def printed(number, folder):
+    """Return what a step prints that is run in full."""
+    (script,) = LESSON.glob(f"step{number}_*.py")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
+    run = [sys.executable, str(script)]
+    return subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.slow
+def test_the_readmes_small_networks_are_what_steps_print(readme, tmp_path):
+    """Steps 1 to 3 in full. Times are not compared; gradients to 10 %, since the README rounds them."""
+    one, two, three = (printed(number, tmp_path) for number in (1, 2, 3))
+
+    def row(start):
+        line = next(line for line in readme.splitlines() if line.startswith(f"| {start}"))
+        cell = line.strip("| ").split(" | ")[-1].replace(", ", "; ")
+        return [float(v.replace(",", "")) for v in re.findall(r"-?\d[\d,]*\.?\d*(?:e-\d+)?", cell)]
+
+    def found(pattern, text):
+        return [float(v) for v in re.findall(pattern, text, re.MULTILINE)]
+
+    assert row("1 | perplexity") == found(r"^  [a-z].*[a-z] +([\d.]+)$", one)
+    assert row("2 | a gradient") == pytest.approx(found(r"^tanh, .* 30 steps back (\S+)$", two), rel=0.1)
+    assert row("2 | the same, ReLU") == pytest.approx(found(r"^ReLU, .* 30 steps back (\S+)$", two), rel=0.25)
+    first = found(r"^one unit, limit None: w 1.20, (-[\d.]+),", two) + found(r"^one unit, limit 5.0: .* (\S+)$", two)
+    assert row("2 | one ReLU unit") == pytest.approx(first, abs=0.5)
+    assert row('3 | "six"') == found(r"([\d.]+) %", three.split("changes by")[1])[4:8]
 
 
 # ---------------------------------------------------------------------------------------------------------- the claims
