@@ -11,14 +11,14 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-from scenes08 import vocabulary
+from scenes08 import TRAIN, vocabulary
 
 import tinyconv
 from tinyconv.models.alignment import alignment, ranking_loss
 from tinyconv.text import rank, tokenise
 
 lesson = tinyconv.lesson_step(__name__)
-words = vocabulary(lesson.seed, 30 if lesson.smoke else 1500)
+words = vocabulary(lesson.seed, 200 if lesson.smoke else TRAIN)
 relu = lambda a: np.maximum(a, 0)  # noqa: E731
 
 # %% [markdown]
