@@ -23,7 +23,7 @@ from tinyconv.captioning.pipeline import TOP
 from tinyconv.captioning.training import BATCH_SIZE, LARGEST
 from tinyconv.data.scenes import Scenes
 from tinyconv.data.sentences import words
-from tinyconv.lesson import steps_of
+from tinyconv.lesson import read_header, steps_of
 from tinyconv.models.alignment import alignment, ranking_loss
 from tinyconv.text import Vocabulary
 from tinyconv_kernels import reference
@@ -34,6 +34,13 @@ LESSON = LESSONS / "08_captioning"
 @pytest.mark.parametrize("step", steps_of(LESSON), ids=lambda step: step.stem)
 def test_a_step_says_what_it_needs_and_names_the_next(step):
     check_step(step)
+
+
+def test_the_readme_says_how_long_steps_take():
+    text = (LESSON / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| \[(step\w+\.py)\]\(.*\) \| (\d+) \|", text, re.MULTILINE)
+    said = {name: float(minutes) for name, minutes in rows}
+    assert said == {step.name: read_header(step).minutes for step in steps_of(LESSON)}
 
 
 def test_there_are_ten_steps():
