@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import check_step, run_step
+from _steps import ROOT, check_step, run_step
 
 import tinyconv
 from tinyconv import models
@@ -82,6 +85,24 @@ def test_the_scores_are_the_specifications(ran):
     (hand, theirs) = re.search(r"ROUGE-L against the first: ([\d.]+), library ([\d.]+)", text).groups()
     assert hand == theirs
     assert "a copy of the only reference: 10.00 of 10" in text
+
+
+@pytest.mark.slow
+def test_spoilt_sentences_score_as_the_readme_says(tmp_path):
+    """Nothing is trained in step 8: all its numbers are exact."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    done = subprocess.run(
+        [sys.executable, str(LESSON / "step8_metrics.py")], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    found = re.findall(
+        r"^(true|places swapped|another scene's) +(\d+)%.{8}(.{8})(.{9})(.{9})(.{16})$", done.stdout, re.M
+    )
+    rows = [line for line in (LESSON / "README.md").read_text("utf-8").splitlines() if line.startswith("| 8 |")]
+    assert len(found) == len(rows) == 3
+    for (_, true, *numbers), row in zip(found, rows, strict=True):
+        assert row.endswith(f"| {', '.join(number.strip() for number in numbers)} |")
+        assert "true" not in row or "200 fresh" in row or f"true {true} %" in row
 
 
 def test_scores_by_hand_are_the_librarys(step):
