@@ -20,8 +20,8 @@ from tinyconv.text import Vocabulary, pad
 from tinyconv.vision.boxes import box_iou
 from tinyconv.vision.detections import Truth
 
-#: How an alignment model of this lesson is made and trained.
-SETUP: dict[str, Any] = {"dropout": 0.1, "epochs": 20}
+MODEL: dict[str, Any] = {"dropout": 0.1, "hidden": 128, "embedding": 128}  # the rest is alignment(scale="lesson")'s
+EPOCHS = 20
 PLACES = True  # whether a region's features say where it is and how large
 SAME = 0.5  # IoU from which on a region shows an object
 
@@ -75,15 +75,15 @@ def look(
 
 
 def build(words: Vocabulary, features: int, seed: int = 0, **how: Any) -> Alignment:
-    """Return an untrained alignment model of the lesson's size."""
+    """Return an untrained alignment model: ``MODEL``, and what ``how`` says otherwise."""
     tinyconv.manual_seed(seed)
-    return alignment(words.words, features=features, scale="lesson", **how)
+    return alignment(words.words, features=features, scale="lesson", **MODEL | how)
 
 
 def learn(
-    words: Vocabulary, train: Seen, seed: int = 0, *, epochs: int, model: Alignment | None = None, **how: Any
+    words: Vocabulary, train: Seen, seed: int = 0, *, epochs: int = EPOCHS, model: Alignment | None = None, **how: Any
 ) -> Alignment:
-    """Return a model, by default a new one, that has learnt training scenes: ``learn(words, train, **SETUP)``."""
+    """Return a model, by default a new one of :func:`build`, that has learnt training scenes."""
     model = model or build(words, train.regions.features.shape[2], seed, **how)
     pairs = SentencePairs(train.regions.features, train.ids, train.regions.counts)
     train_alignment(model, pairs, epochs=epochs, batch_size=min(50, len(pairs)), seed=seed, progress=False)

@@ -23,8 +23,7 @@ from tinyconv.vision.boxes import box_area, box_iou
 from tinyconv.vision.nms import distinct
 
 lesson = tinyconv.lesson_step(__name__)
-COLUMNS = ("box", "whole scene", "digit", "size")
-SAME = 0.7  # of two boxes that overlap more, whatever their names, the worse is left out
+SAME, COLUMNS = 0.7, ("box", "whole scene", "digit", "size")  # of two boxes that overlap more the worse is left out
 
 
 # %% [markdown]
@@ -137,8 +136,8 @@ if __name__ == "__main__":
     for top, least in ((2, 0.05), (TOP, 0.05), (TOP, 0.0001), (19, 0.0001)):
         worths = worth(detected_regions(model, images, top, transform=NORMAL, least=least), truths)
         print(f"{top:4d} {least:12g} {worths[0]:9.1f} {worths[1]:16.1%} {worths[2]:14.1%}")
-    grey = detected_regions(model, np.full((1, 3, 64, 64), 0.2, np.float32), TOP, transform=NORMAL)
-    print(f"a grey picture has {grey.counts[0]} region")
+    grey = np.full((1, 3, 64, 64), 0.2, np.float32)
+    print(f"a grey picture has {detected_regions(model, grey, TOP, transform=NORMAL).counts[0]} region")
     most = max(
         covered(b[len(t.boxes) :], t.boxes) for b, t in zip(given_boxes(drawn, lesson.seed), truths, strict=True)
     )

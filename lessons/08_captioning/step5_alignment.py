@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from alignment08 import SETUP, build, grounded, learn, longest, look, match
+from alignment08 import EPOCHS, MODEL, build, grounded, learn, longest, look, match
 from scenes08 import TEST, TRAIN, detector, scenes, vocabulary
 
 import tinyconv
@@ -22,8 +22,7 @@ from tinyconv.data.sentences import DIGITS
 from tinyconv.text import Retrieval, rank
 
 lesson = tinyconv.lesson_step(__name__)
-SIZES = (20, 10) if lesson.smoke else (TRAIN, TEST)
-EPOCHS = 1 if lesson.smoke else SETUP["epochs"]
+SIZES, PASSES = ((20, 10), 1) if lesson.smoke else ((TRAIN, TEST), EPOCHS)
 
 
 # %% [markdown]
@@ -103,13 +102,13 @@ if __name__ == "__main__":
     fresh = build(words, train.regions.features.shape[2], seed)
     print(f"\nbefore training: {ranks(fresh, test)}\nright regions {by_digit(fresh, words, test)[1]:.1%}", flush=True)
     models, shares = {}, {}
-    for name, dropout in (("dropout 0.1", SETUP["dropout"]), ("no dropout", 0.0)):
-        models[name] = model = learn(words, train, seed, epochs=EPOCHS, dropout=dropout)
+    for name, dropout in (("dropout", MODEL["dropout"]), ("no dropout", 0.0)):
+        models[name] = model = learn(words, train, seed, epochs=PASSES, dropout=dropout)
         shares[name], all_of_them, chance = by_digit(model, words, test)
         print(f"\n{name}: {ranks(model, test)}\nright regions {all_of_them:.1%}, by chance {chance:.1%}", flush=True)
     table(shares)
-    model, drawn = models["dropout 0.1"], scenes("test", SIZES[1], seed)
-    tinyconv.save(lesson.checkpoint("alignment"), model, epoch=EPOCHS)
+    model, drawn = models["dropout"], scenes("test", SIZES[1], seed)
+    tinyconv.save(lesson.checkpoint("alignment"), model, epoch=PASSES)
     loud = norms(model, words, test)
     print(
         "\nmean |s_t|: " + ", ".join(f"{word} {norm:.2f}" for word, norm in sorted(loud.items(), key=lambda x: -x[1]))

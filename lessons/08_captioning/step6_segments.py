@@ -9,12 +9,13 @@
 # segment with its region is what a generator of regions can learn from, though nobody ever described a region.
 
 # %%
+from collections import Counter
 from itertools import pairwise, product
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from alignment08 import SETUP, build, grounded, learn, longest, look, match
+from alignment08 import EPOCHS, build, grounded, learn, longest, look, match
 from scenes08 import TEST, TRAIN, detector, scenes, vocabulary
 
 import tinyconv
@@ -100,21 +101,18 @@ def draw_betas(found: dict[float, tuple[float, float]]) -> None:
 # %% [markdown]
 # ## What regions are called
 #
-# Segments of the whole scene are left out; the others are (features of a region, words) pairs, and there are more of
-# them than sentences. A snippet "a big three" is what the region's generator of step 9 shall say. Some are ragged: "is
-# left of" points nowhere for sure, and goes with one of its neighbours.
+# Segments of the whole scene are left out; the others are pairs of a region's features and words, more of them than
+# sentences. "A big three" is what step 9's generator of regions shall say. Many are ragged: "is left of" is about two.
 
 
 # %%
 def common(parts: Any, words: Any, seen: Any, digit: int, most: int = 5) -> list[tuple[str, int]]:
     """Return the most frequent snippets of regions that are a true box of a digit."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for i, k, ids in zip(*parts, strict=True):
-        true = seen.truths[i]
-        if (np.abs(true.boxes[true.labels == digit] - seen.regions.boxes[i, k]).sum(axis=1) < 1).any():
-            text = words.decode(ids)
-            counts[text] = counts.get(text, 0) + 1
-    return sorted(counts.items(), key=lambda item: -item[1])[:most]
+        boxes = seen.truths[i].boxes[seen.truths[i].labels == digit]
+        counts[words.decode(ids)] += bool((np.abs(boxes - seen.regions.boxes[i, k]).sum(axis=1) < 1).any())
+    return [(text, count) for text, count in counts.most_common(most) if count]
 
 
 # %%
@@ -123,12 +121,11 @@ if __name__ == "__main__":
     checked = [lesson.rng.standard_normal((5, 4)) for _ in range(20)]
     ways = [all(by_hand(s, b) == by_trying(s, b) == viterbi(s, b).tolist() for s in checked) for b in (0, 0.5, 2)]
     print(f"20 sentences, by hand, by trying all 4^5, the library's: {'equal' if all(ways) else 'DIFFERENT'}\n")
-    finder, words = detector(lesson, lesson.seed), vocabulary(lesson.seed, SIZES[0])
-    train, test = look(finder, lesson.seed, sizes=SIZES)
-    how = {"dropout": SETUP["dropout"]}
+    words = vocabulary(lesson.seed, SIZES[0])
+    train, test = look(detector(lesson, lesson.seed), lesson.seed, sizes=SIZES)
     model: Any = lesson.load_or_train(
-        lambda: build(words, train.regions.features.shape[2], lesson.seed, **how),
-        lambda fresh: learn(words, train, lesson.seed, epochs=1 if lesson.smoke else SETUP["epochs"], model=fresh),
+        lambda: build(words, train.regions.features.shape[2], lesson.seed),
+        lambda fresh: learn(words, train, lesson.seed, epochs=1 if lesson.smoke else EPOCHS, model=fresh),
         name="alignment",
         short="the training of step5_alignment.py",
     )
@@ -140,10 +137,8 @@ if __name__ == "__main__":
     i, s = 1, longest(test, 1)
     texts, scores = words.decode(test.words[s]).split(), match(model, test)[s]
     regions = {beta: viterbi(scores[: len(texts)], beta) for beta in (0, 0.3, 1, 10)}
-    boxes, image = (
-        test.regions.boxes[i, : test.regions.counts[i]],
-        scenes("test", SIZES[1], lesson.seed).scenes.images[i],
-    )
+    image = scenes("test", SIZES[1], lesson.seed).scenes.images[i]
+    boxes = test.regions.boxes[i, : test.regions.counts[i]]
     fig = segments_figure(image, boxes, texts, regions, f"test scene {i}")
     lesson.save(fig, "segments", alt=f"a scene, and for four betas the segments of: {' '.join(texts)}")
     parts = snippets(model, train.regions, train.words, train.image_of, beta=1.0)
