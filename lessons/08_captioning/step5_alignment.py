@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from alignment08 import EPOCHS, MODEL, build, grounded, learn, longest, look, match
+from alignment08 import MODEL, build, grounded, learn, longest, look, match
 from scenes08 import TEST, TRAIN, detector, scenes, vocabulary
 
 import tinyconv
@@ -22,7 +22,7 @@ from tinyconv.data.sentences import DIGITS
 from tinyconv.text import Retrieval, rank
 
 lesson = tinyconv.lesson_step(__name__)
-SIZES, PASSES = ((20, 10), 1) if lesson.smoke else ((TRAIN, TEST), EPOCHS)
+SIZES, PASSES = ((20, 10), 1) if lesson.smoke else ((TRAIN, TEST), 10)
 
 
 # %% [markdown]

@@ -15,7 +15,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from alignment08 import EPOCHS, build, grounded, learn, longest, look, match
+from alignment08 import build, grounded, learn, longest, look, match
 from scenes08 import TEST, TRAIN, detector, scenes, vocabulary
 
 import tinyconv
@@ -125,7 +125,7 @@ if __name__ == "__main__":
     train, test = look(detector(lesson, lesson.seed), lesson.seed, sizes=SIZES)
     model: Any = lesson.load_or_train(
         lambda: build(words, train.regions.features.shape[2], lesson.seed),
-        lambda fresh: learn(words, train, lesson.seed, epochs=1 if lesson.smoke else EPOCHS, model=fresh),
+        lambda fresh: learn(words, train, lesson.seed, epochs=1 if lesson.smoke else 10, model=fresh),
         name="alignment",
         short="the training of step5_alignment.py",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import numpy as np
@@ -13,7 +12,9 @@ from _exercises import LESSONS, load
 from tinyconv.data.sentences import DIGITS
 
 LESSON = LESSONS / "08_captioning"
-CLAIMS = ["retrieval", "grounding", "no dropout", "scores", "norms", "segments", "detected"]
+CLAIMS = [
+    "retrieval", "grounding", "no dropout", "norms", "segments", "detected", "no places", "defrag", "words alone",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,17 @@ def test_networks_are_trained_once(claims, steps):
     claims.measure_segments(SEED, SIZES)
     assert len(steps) == 1
     claims.measure_no_dropout(SEED, SIZES)
-    claims.measure_scores(SEED, SIZES)
-    claims.measure_detected(SEED, SIZES)
+    names = ["usual", "no dropout"]
+    for name, measure in (
+        ("defrag", "defrag"),
+        ("words", "words"),
+        ("no places", "no_places"),
+        ("detected", "detected"),
+    ):
+        found = getattr(claims, f"measure_{measure}")(SEED, SIZES)
+        names.append(name)
+        assert len(steps) == len(names)
+        assert found == {part: getattr(claims, f"_{part}")(name, SEED, SIZES) for part in ("retrieval", "grounding")}
     assert len(steps) == 6
 
 
@@ -168,13 +178,11 @@ def test_segments_grow_with_every_beta(claims, lengths, holds):
     assert claims.verdict_segments([good, run])[0] is holds
 
 
-def test_scores_and_detected_assert_nothing(claims):
-    one = {"retrieval": recalls(30.0), "grounding": grounding(0.9, 0.5)}
-    run = {name: copy.deepcopy(one) for name in ("usual", "defrag", "words", "no places")}
-    run["defrag"]["retrieval"] = recalls(12.0)
-    found = claims.verdict_scores([run])
-    assert found[0] is None and "DeFrag 12.0, 1.0, right 90%" in found[1]
-    assert claims.verdict_detected([one])[0] is None
+def test_variants_assert_nothing(claims):
+    found = claims.verdict_variant([{"retrieval": recalls(12.0), "grounding": grounding(0.9, 0.5)}])
+    assert found[0] is None and "annotation R@1 12.0" in found[1]
+    assert "right 90%, by chance 20%; worst digit four 50%" in found[1]
+    assert [claims.CLAIMS[name][1] for name in CLAIMS[5:]] == [claims.verdict_variant] * 4
 
 
 # ------------------------------------------------------------------------------------------------------ what came out
