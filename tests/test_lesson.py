@@ -17,7 +17,7 @@ from tinyconv import nn
 from tinyconv.lesson import Lesson, lesson_step, read_header, steps_of
 
 ROOT = Path(__file__).parent.parent
-STEP = '''# %% [markdown]
+STEP = """# %% [markdown]
 # # Step 2: a made-up step
 #
 # minutes 12.5 | needs step1_a.py | next step3_c.py
@@ -29,7 +29,7 @@ import tinyconv
 
 lesson = tinyconv.lesson_step(__name__)
 print(lesson.name, lesson.number, lesson.smoke, lesson.seed, lesson.resume, lesson.out, lesson.rng.integers(10**6))
-'''
+"""
 FIGURE = """
 from matplotlib import pyplot as plt
 figure, axes = plt.subplots()
@@ -215,6 +215,25 @@ def test_load_or_train(folder, capsys):
     model = lesson.load_or_train(build, set_to(6))
     assert model[0].bias.detach().numpy().tolist() == [7, 7]
     assert capsys.readouterr().out == "model: tinyconv-output/07/model.npz, 8 epochs\n"
+
+
+def test_load_or_train_names_the_step_that_leaves_the_model(folder, capsys):
+    lesson = make(folder)
+    lesson.load_or_train(build, set_to(5), name="other", short="2 s", step="step2_y.py")
+    assert capsys.readouterr().out == ("model: no tinyconv-output/07/other.npz yet (step2_y.py makes it), so now 2 s\n")
+    lesson.load_or_train(build, set_to(5), name="other", short="2 s", step="step2_y.py")
+    assert capsys.readouterr().out.endswith("other-short.npz: 2 s; step2_y.py trains in full\n")
+
+
+def test_load_or_train_may_be_the_whole_training(folder, capsys):
+    """No step leaves the model; what is trained here is kept under its own name."""
+    lesson = make(folder)
+    for value in (5, 6):
+        model = lesson.load_or_train(build, set_to(value), name="eyes", short="2 s", step="")
+        assert model[0].bias.detach().numpy().tolist() == [5, 5]
+    assert capsys.readouterr().out.splitlines() == [
+        "model: no tinyconv-output/07/eyes.npz yet, so now 2 s", "model: tinyconv-output/07/eyes.npz",
+    ]  # fmt: skip
 
 
 def test_a_training_that_was_interrupted_in_its_first_epoch_does_not_count(folder, capsys):

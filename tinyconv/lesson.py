@@ -146,6 +146,7 @@ class Lesson:
         *,
         name: str = "model",
         short: str = "a short training",
+        step: str | None = None,
     ) -> Module:
         """Return the lesson's trained model, in evaluation mode.
 
@@ -162,10 +163,13 @@ class Lesson:
             Of the checkpoint, see :meth:`checkpoint`.
         short : str
             What ``train`` does and how long it takes, for the line that is printed: "2 epochs of 2,000 images, 20 s".
+        step : str, optional
+            File name of the step that leaves the checkpoint, if it is not the training step. "": none does, ``train``
+            is the whole training.
         """
         from tinyconv.checkpoint import Checkpoint, CheckpointError, save
 
-        step, model = self._training_step(), build()
+        step, model = self._training_step() if step is None else step, build()
         full, brief = self.checkpoint(name), self.out / f"{name}-short.npz"
         found = [Checkpoint.read(path) for path in (full, brief) if path.exists()]
         # A training that was interrupted in its first epoch has left a file, but no trained model.
@@ -177,11 +181,12 @@ class Lesson:
             except CheckpointError as problem:
                 raise CheckpointError(f"{problem}. If the lesson has changed since, delete {path}") from None
             epochs = f", {meta['epoch']} epochs" if "epoch" in meta else ""
-            print(f"model: {path}{epochs}" if path == full else f"model: {path}: {short}; {step} trains in full")
+            whole = path == full or not step
+            print(f"model: {path}{epochs}" if whole else f"model: {path}: {short}; {step} trains in full")
         else:
-            print(f"model: no {full} yet ({step} makes it), so now {short}", flush=True)
+            print(f"model: no {full} yet{f' ({step} makes it)' if step else ''}, so now {short}", flush=True)
             train(model)
-            save(brief, model)
+            save(brief if step else full, model)
         model.eval()
         return model
 

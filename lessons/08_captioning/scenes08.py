@@ -61,6 +61,7 @@ def detector(lesson: Any, seed: int = 0) -> FasterRCNN:
         lambda model: learn_detector(model, n, seed, epochs),
         name="detector" if seed == 0 else f"detector-{seed}",
         short=f"the detector learns {n:,} scenes, {'a second' if lesson.smoke else 'about 90 s'}",
+        step="",
     )
 
 

@@ -127,7 +127,8 @@ if __name__ == "__main__":
         lambda: build(words, train.regions.features.shape[2], lesson.seed),
         lambda fresh: learn(words, train, lesson.seed, epochs=1 if lesson.smoke else 10, model=fresh),
         name="alignment",
-        short="the training of step5_alignment.py",
+        short="its training of 10 epochs",
+        step="step5_alignment.py",
     )
     found = cut(model, words, test)
     print("   beta   words of a segment   digits' words right")
