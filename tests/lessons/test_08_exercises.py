@@ -27,7 +27,7 @@ def said():
 def test_the_readme_lists_the_exercises(said):
     rows = (LESSON / "README.md").read_text("utf-8").splitlines()
     for task, numbers in said.items():
-        line = next(row for row in rows if row.startswith(f"| {task} |"))
+        (line,) = [row for row in rows if row.startswith(f"| {task} |")]
         assert tuple(cell.strip() for cell in line.strip("|").split("|")[2:]) == numbers
 
 
