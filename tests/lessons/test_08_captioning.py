@@ -128,8 +128,8 @@ def test_the_detector_learns_boxes_only(scenes08, monkeypatch):
     class Lesson:
         smoke = False
 
-        def load_or_train(self, build, train, *, name, short):
-            asked.append((name, short))
+        def load_or_train(self, build, train, *, name, short, step):
+            asked.append((name, short, step))
             train(model := build())
             return model
 
@@ -140,7 +140,8 @@ def test_the_detector_learns_boxes_only(scenes08, monkeypatch):
     scenes08.detector(lesson)
     wanted = [(12, {"epochs": 6, "seed": s}) for s in (0, 0, 7)] + [(8, {"epochs": 1, "seed": 0})]
     assert seen == wanted
-    assert [name for name, _ in asked] == ["detector", "detector", "detector-7", "detector"]
+    assert [name for name, _, _ in asked] == ["detector", "detector", "detector-7", "detector"]
+    assert {step for _, _, step in asked} == {""}, "no step trains it otherwise"
     np.testing.assert_array_equal(weights[0], weights[1])
     assert (weights[0] != weights[2]).any()
 
