@@ -21,6 +21,7 @@ from tinyconv.vision.boxes import box_iou
 from tinyconv.vision.detections import Truth
 
 MODEL: dict[str, Any] = {"dropout": 0.1, "hidden": 128, "embedding": 128}  # the rest is alignment(scale="lesson")'s
+SMALL = {"hidden": 64, "embedding": 64}  # with which step 5 begins, and the claim "dropout", without places
 EPOCHS = 30  # of the claims; step 5 takes fewer
 PLACES = True  # whether a region's features say where it is and how large
 SAME = 0.5  # IoU from which on a region shows an object
@@ -67,11 +68,15 @@ def look(
         found.append(Seen(seen, ids, pad([row for of in ids for row in of]), image_of, truths))
     first = found[0].regions
     scale = first.features[np.arange(first.features.shape[1]) < first.counts[:, None]].std()
-    size = drawn.scenes.images.shape[2:]
-    for i, part in enumerate(found):
-        level = part.regions._replace(features=part.regions.features / scale)
-        found[i] = part._replace(regions=with_places(level, size) if places else level)
-    return found[0], found[1]
+    level = [part._replace(regions=part.regions._replace(features=part.regions.features / scale)) for part in found]
+    train, test = map(placed, level) if places else level
+    return train, test
+
+
+def placed(seen: Seen) -> Seen:
+    """Return the same with each region's place and size among its features."""
+    width, height = seen.regions.boxes[0, 0, 2:]  # region 0 is the whole scene
+    return seen._replace(regions=with_places(seen.regions, (int(height), int(width))))
 
 
 def build(words: Vocabulary, features: int, seed: int = 0, **how: Any) -> Alignment:

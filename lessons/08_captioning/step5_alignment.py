@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from alignment08 import MODEL, build, grounded, learn, longest, look, match
+from alignment08 import SMALL, build, grounded, learn, longest, look, match, placed
 from scenes08 import TEST, TRAIN, detector, scenes, vocabulary
 
 import tinyconv
@@ -22,7 +22,7 @@ from tinyconv.data.sentences import DIGITS
 from tinyconv.text import Retrieval, rank
 
 lesson = tinyconv.lesson_step(__name__)
-SIZES, PASSES = ((20, 10), 1) if lesson.smoke else ((TRAIN, TEST), 10)
+SIZES, PASSES = ((20, 10), (1, 1)) if lesson.smoke else ((TRAIN, TEST), (15, 10))
 
 
 # %% [markdown]
@@ -62,7 +62,7 @@ def table(shares: dict[str, np.ndarray]) -> None:
     fig, axis = plt.subplots(figsize=(8, 3.2), layout="constrained")
     for k, (name, share) in enumerate(shares.items()):
         print(f"{name:18s}" + "".join(f"{100 * value:7.0f}" for value in share))
-        axis.bar(np.arange(10) + 0.4 * k - 0.2, 100 * share, 0.38, label=name)
+        axis.bar(np.arange(10) + 0.27 * (k - 1), 100 * share, 0.25, label=name)
     axis.set(title="words that point at the right region, %", xticks=range(10), xticklabels=DIGITS, ylim=(0, 105))
     fig.legend(loc="outside right")
     lesson.save(fig, "digits", alt="right regions of each digit's words, with dropout and without")
@@ -98,17 +98,22 @@ def draw_words(model: Any, words: Any, seen: Any, images: np.ndarray, which: lis
 if __name__ == "__main__":
     seed = lesson.seed
     finder, words = detector(lesson, seed), vocabulary(seed, SIZES[0])
-    train, test = look(finder, seed, sizes=SIZES)
-    fresh = build(words, train.regions.features.shape[2], seed)
+    train, test = look(finder, seed, sizes=SIZES, places=False)
+    bigger, shares = (placed(train), placed(test)), {}
+    fresh = build(words, train.regions.features.shape[2], seed, **SMALL)
     print(f"\nbefore training: {ranks(fresh, test)}\nright regions {by_digit(fresh, words, test)[1]:.1%}", flush=True)
-    models, shares = {}, {}
-    for name, dropout in (("dropout", MODEL["dropout"]), ("no dropout", 0.0)):
-        models[name] = model = learn(words, train, seed, epochs=PASSES, dropout=dropout)
-        shares[name], all_of_them, chance = by_digit(model, words, test)
-        print(f"\n{name}: {ranks(model, test)}\nright regions {all_of_them:.1%}, by chance {chance:.1%}", flush=True)
+    kinds = {
+        "no dropout": (train, test, {"dropout": 0.0, "epochs": PASSES[0]} | SMALL),
+        "dropout": (train, test, {"epochs": PASSES[0]} | SMALL),
+        "and places": (*bigger, {"epochs": PASSES[1]}),
+    }
+    for name, (those, judged, how) in kinds.items():
+        model = learn(words, those, seed, **how)
+        shares[name], right, chance = by_digit(model, words, judged)
+        print(f"\n{name}: {ranks(model, judged)}\nright regions {right:.1%}, by chance {chance:.1%}", flush=True)
     table(shares)
-    model, drawn = models["dropout"], scenes("test", SIZES[1], seed)
-    tinyconv.save(lesson.checkpoint("alignment"), model, epoch=PASSES)
+    drawn, test = scenes("test", SIZES[1], seed), bigger[1]
+    tinyconv.save(lesson.checkpoint("alignment"), model, epoch=PASSES[1])
     loud = norms(model, words, test)
     print(
         "\nmean |s_t|: " + ", ".join(f"{word} {norm:.2f}" for word, norm in sorted(loud.items(), key=lambda x: -x[1]))

@@ -13,7 +13,8 @@ from tinyconv.data.sentences import DIGITS
 
 LESSON = LESSONS / "08_captioning"
 CLAIMS = [
-    "retrieval", "grounding", "no dropout", "norms", "segments", "detected", "no places", "defrag", "words alone",
+    "retrieval", "grounding", "no dropout", "dropout", "norms", "segments", "detected", "no places", "defrag",
+    "words alone",
 ]  # fmt: skip
 
 
@@ -56,8 +57,15 @@ def test_every_variant_differs_in_one_thing(claims, steps):
     small = claims._step("alignment08")
     for name in claims.VARIANTS:
         claims._retrieval(name, SEED, SIZES)
-    assert [one["scenes"] for one in steps] == [16] * 6 and {one["seed"] for one in steps} == {SEED}
-    usual, bare, defrag, words, plain, detected = steps
+    assert [one["scenes"] for one in steps] == [16] * 8 and {one["seed"] for one in steps} == {SEED}
+    usual, bare, defrag, words, plain, detected, little, without = steps
+    assert little["train"] is without["train"] is plain["train"]
+    settings = {"hidden": 64, "embedding": 64, "epochs": 20}
+    for one, dropout in ((little, 0.1), (without, 0)):
+        assert {key: one[key] for key in one if key not in ("scenes", "seed", "train")} == settings | {
+            "dropout": dropout
+        }
+    steps = steps[:6]
     assert [set(one) - {"scenes", "seed", "train"} for one in steps] == [
         set(), {"dropout"}, {"score"}, {"text"}, set(), set(),
     ]  # fmt: skip
@@ -87,6 +95,8 @@ def test_networks_are_trained_once(claims, steps):
         names.append(name)
         assert len(steps) == len(names)
         assert found == {part: getattr(claims, f"_{part}")(name, SEED, SIZES) for part in ("retrieval", "grounding")}
+    claims.measure_small(SEED, SIZES)
+    assert len(steps) == 8
     assert len(steps) == 6
 
 
@@ -161,6 +171,16 @@ def test_without_dropout_some_digit_is_below_one_half(claims, worst, holds):
     assert "four 0%" in found[1] and f"digits below 50 %: 1 / {int(holds)}" in found[1] and "40.0 / 45.0 %" in found[1]
 
 
+@pytest.mark.parametrize(("right", "worst", "holds"), [(0.97, 0.3, True), (0.94, 0.3, False), (0.97, 0.6, False)])
+def test_dropout_asserts_both(claims, right, worst, holds):
+    run = {
+        "small": grounding(right, 0.9) | {"retrieval": recalls(28.0)},
+        "small, no dropout": grounding(0.7, worst) | {"retrieval": recalls(45.0)},
+    }
+    found = claims.verdict_small([run])
+    assert found[0] is holds and "28.0 %. No dropout: right 70%" in found[1]
+
+
 @pytest.mark.parametrize(
     ("change", "holds"),
     [({}, True), ({"four": 0.6}, False), ({"a": 0.7}, False), ({"is": 0.7}, False), ({"above": 9.0}, True)],
@@ -182,7 +202,7 @@ def test_variants_assert_nothing(claims):
     found = claims.verdict_variant([{"retrieval": recalls(12.0), "grounding": grounding(0.9, 0.5)}])
     assert found[0] is None and "annotation R@1 12.0" in found[1]
     assert "right 90%, by chance 20%; worst digit four 50%" in found[1]
-    assert [claims.CLAIMS[name][1] for name in CLAIMS[5:]] == [claims.verdict_variant] * 4
+    assert [claims.CLAIMS[name][1] for name in CLAIMS[6:]] == [claims.verdict_variant] * 4
 
 
 # ------------------------------------------------------------------------------------------------------ what came out

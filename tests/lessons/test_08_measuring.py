@@ -129,13 +129,14 @@ def test_features_are_level_over_training_regions_only(small, claims, monkeypatc
         features = np.full((n, 7, 2), 1000.0, np.float32)
         features[:, :2] = [[3, 9], [9, 3]] if drawn.split == "train" else 60
         boxes = np.tile(np.array([16, 0, 48, 32], np.float32), (n, 7, 1))
+        boxes[:, 0] = [0, 0, 64, 64]
         given[drawn.split] = seed, kind
         return Regions(boxes, features, np.full(n, 2))
 
     monkeypatch.setattr(small, "regions", regions)
     train, test = small.look(None, 4, "detected", (12, 3), places=True)
     assert given == {"train": (4, "detected"), "test": (4, "detected")}
-    np.testing.assert_allclose(train.regions.features[:, 0], np.tile([1, 3, 0, -2, 0, 0], (12, 1)), rtol=1e-5)
+    np.testing.assert_allclose(train.regions.features[:, 1], np.tile([3, 1, 0, -2, 0, 0], (12, 1)), rtol=1e-5)
     np.testing.assert_allclose(test.regions.features[:, 1, :2], 20, rtol=1e-5)
     plain, _ = small.look(None, 4, "detected", (12, 3), places=False)
     np.testing.assert_array_equal(plain.regions.features, train.regions.features[..., :2])
