@@ -156,7 +156,7 @@ def test_sentences_differ_and_have_a_small_vocabulary():
 
 
 def test_of_one_digit_nothing_is_said():
-    """Nearly every scene has a three: only what tells scenes apart is worth a sentence."""
+    """Every fourth scene has a three: only what tells scenes apart is worth a sentence."""
     assert sentences(scene_of((3, 0, 0, 12, 18))) == {}
 
 

@@ -193,7 +193,7 @@ def word_norms(words: Sequence[str], norms: Sequence[float], title: str = "") ->
     if between > 0:
         axes.text(0, _BARS // 2, f" {between} words between", va="center", fontsize=SIZE - 1, color="0.3")
     axes.set(ylim=(places[-1] + 0.6, -0.6), xlim=(0, 1.15 * max(float(values.max()), 1e-12)), xlabel="norm of s_t")
-    axes.set_title(title, fontsize=SIZE + 1)
+    axes.set_title(title, fontsize=SIZE + 1, parse_math=False)
     return figure
 
 

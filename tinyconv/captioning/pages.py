@@ -80,7 +80,7 @@ def described(
     for panel in axes[len(pixels) :]:
         panel.set_axis_off()
     if title:
-        figure.suptitle(title, fontsize=SIZE + 1)
+        figure.suptitle(title, fontsize=SIZE + 1, parse_math=False)
     return figure
 
 
@@ -153,7 +153,7 @@ def retrieval_page(
                 fontsize=SIZE - 1, weight="bold" if i == k else "normal",
             )  # fmt: skip
     if title:
-        figure.suptitle(title, fontsize=SIZE + 1)
+        figure.suptitle(title, fontsize=SIZE + 1, parse_math=False)
     return figure
 
 

@@ -82,7 +82,7 @@ def beam_tree(beam: Beam, words: Sequence[str], most: int = 60, title: str = "")
     axes.set_frame_on(False)
     axes.set_xlabel(_summary(beam, shown), fontsize=_SIZE)
     if title:
-        axes.set_title(title, fontsize=_SIZE + 2)
+        axes.set_title(title, fontsize=_SIZE + 2, parse_math=False)
     return figure
 
 

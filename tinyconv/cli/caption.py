@@ -28,7 +28,6 @@ about as large as those that the captioner learned from. tinyconv train captione
 _BEAM, _LIMIT, _LEAST = 7, 20, 0.5
 _MOST = 1000
 _BEST = 3  # sentences of the beam that are printed
-_SILENT = "(no word)"  # an empty sentence
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +69,13 @@ def run(options: argparse.Namespace) -> int:
         except ValueError as problem:
             print(f"tinyconv: {problem}", file=sys.stderr)
             continue
+        try:
+            said = describe_in(image, model, transform, beam=options.beam, limit=options.limit, least=options.least)
+        except ValueError as problem:  # too small for the network, say
+            print(f"tinyconv: {file}: {problem}", file=sys.stderr)
+            continue
         read = read or file
-        said = describe_in(image, model, transform, beam=options.beam, limit=options.limit, least=options.least)
-        print(f"{file}: {said.sentence or _SILENT}")
+        print(f"{file}: {_shown(said.sentence)}")
         for line in [*_sentences(said, model), *(_regions(said, classes) if options.regions else [])]:
             print(line)
         if not len(said.boxes):
@@ -134,11 +137,18 @@ def _checked(options: argparse.Namespace) -> Path:
     return folder
 
 
+def _shown(text: str) -> str:
+    """Return a sentence, or what stands for one without words."""
+    from tinyconv.captioning.beside import SILENT
+
+    return text or SILENT
+
+
 def _sentences(said: Any, model: Any) -> list[str]:
     """Return a line for each of the best sentences of the beam."""
     lines = []
     for found in said.beam.hypotheses[:_BEST]:
-        text = model.sentence.decode(found.words) or _SILENT
+        text = _shown(model.sentence.decode(found.words))
         lines.append(f"  {found.log_probability:7.2f}  {text}{'' if found.finished else ' ...'}")
     return lines
 
@@ -149,7 +159,7 @@ def _regions(said: Any, classes: list[str] | None) -> list[str]:
     if not lines:
         return []
     parts = zip(lines, said.log_probabilities, said.snippets, strict=True)
-    return ["  regions:", *(f"{line}  {value:7.2f}  {text or _SILENT}" for line, value, text in parts)]
+    return ["  regions:", *(f"{line}  {value:7.2f}  {_shown(text)}" for line, value, text in parts)]
 
 
 def _figure(image: Any, said: Any, regions: bool) -> Any:
@@ -159,7 +169,7 @@ def _figure(image: Any, said: Any, regions: bool) -> Any:
 
     best = said.beam.hypotheses[0].log_probability
     if regions:
-        return regions_described(image, said.boxes, said.snippets, said.log_probabilities, said.sentence or _SILENT)
+        return regions_described(image, said.boxes, said.snippets, said.log_probabilities, _shown(said.sentence))
     return described([image], [said.sentence], notes=[f"log probability {best:.2f}"], side=4.0)
 
 

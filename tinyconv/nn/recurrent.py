@@ -113,7 +113,8 @@ class RNN(_Recurrent):
 
     See :func:`tinyconv.functional.rnn`. Parameters are PyTorch's: ``weight_ih_l0`` (H, inputs), ``weight_hh_l0``
     (H, H), ``bias_ih_l0`` and ``bias_hh_l0`` (H,), for further layers ``_l1`` and so on, for the direction from the end
-    to the beginning ``_l0_reverse``; at first uniform on +-1 / sqrt(H).
+    to the beginning ``_l0_reverse``; at first uniform on +-1 / sqrt(H). PyTorch's ``dropout=`` between layers is not
+    offered.
 
     Parameters
     ----------
@@ -182,7 +183,8 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     """Layers of long short-term memory upon each other: see :func:`tinyconv.functional.lstm`, and :class:`RNN`.
 
-    Its parameters have four times as many rows: those of the gates i, f, g, o, one after the other.
+    Its parameters have four times as many rows: those of the gates i, f, g, o, one after the other. PyTorch's
+    ``dropout=`` and ``proj_size=`` are not offered.
     """
 
     gates = 4
