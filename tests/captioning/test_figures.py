@@ -171,7 +171,7 @@ def test_a_dollar_is_no_formula(image):
     costs = ["$\\frac", "5$"]
     axes = drawn(grounding(image, BOXES, costs, [0, 1], [1.0, 1.0], "$\\frac$"))
     assert [row[0].get_text() for row in rows(axes).values()] == costs
-    drawn(word_norms(["$\\frac$", "b"], [1.0, 2.0]))
+    drawn(word_norms(["$\\frac$", "b"], [1.0, 2.0], "$\\frac$"))
 
 
 IMAGE = np.zeros((3, 50, 60))

@@ -102,9 +102,9 @@ def test_no_more_answers_than_there_are():
 
 def test_a_dollar_is_no_formula():
     costs = ["$\\frac$", "5$ and $\\frac", "b"]
-    found = panels(described(shades(3), costs, costs))
+    found = panels(described(shades(3), costs, costs, title=costs[0]))
     assert [axes.get_title() for axes in found] == costs
-    found = panels(retrieval_page(shades(3), costs, np.eye(3), [0, 1, 2], [0]))
+    found = panels(retrieval_page(shades(3), costs, np.eye(3), [0, 1, 2], [0], title=costs[0]))
     assert costs[0] in found[1].texts[0].get_text()
 
 

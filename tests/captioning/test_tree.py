@@ -130,6 +130,11 @@ def test_a_beam_of_one_and_an_unfinished_sentence():
     assert {line.get_linewidth() for line in lines} == {2.0}
 
 
+def test_a_dollar_is_no_formula():
+    axes, texts, _ = tree(search(TABLE, 2), ["<end>", "$\\frac$", "b$", "$c"], title="$\\frac$")
+    assert axes.get_title() == "$\\frac$" and texts[1].get_text().startswith("$\\frac$ ")
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="beam_tree: words must be all 4 or more of the search, got 3"):
         beam_tree(search(TABLE, 2), WORDS[:3])

@@ -17,6 +17,8 @@ from tinyconv.text.beam import beam_search
 
 CLASSES = ["red thing"]
 WORDS = ["<end>", "a", "red", "thing", "nothing"]
+# START: a .5, nothing .25; a: red .8, thing .2; red: thing; thing and nothing: END
+CHAIN = [[0, 0.5, 0, 0, 0.25], [0, 0, 0.8, 0.2, 0], [0, 0, 0, 1, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
 
 
 class Speaker:
@@ -25,7 +27,10 @@ class Speaker:
 
 
 class Redness(nn.Module):
-    """Says "a red thing" of a picture with red pixels and "nothing" of others; the red rectangle is its region."""
+    """Says "a red thing" of a picture with red pixels and "nothing" of others; the red rectangle is its region.
+
+    As a convolution would, it refuses a picture of fewer than four rows.
+    """
 
     def __init__(self, snippets=True):
         super().__init__()
@@ -35,14 +40,15 @@ class Redness(nn.Module):
 
     def describe(self, image, beam=7, limit=20, *, least=0.5, top=19):
         assert image.dtype == np.float32 and not self.training
+        if image.shape[1] < 4:
+            raise ValueError(f"redness: images must be at least 4 pixels high, got {image.shape}")
         red = (image[0] > 0.5) & (image[2] < 0.5) if len(image) == 3 else image[0] > 2
         rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
         boxes, scores = np.zeros((0, 4)), np.zeros(0)
         if len(rows) and least <= 0.875:
             boxes = np.array([[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]], float)
             scores = np.array([0.875])
-        # START: a .5, nothing .5 or less; a: red .8, thing .2; red: thing; thing and nothing: END
-        chain = np.array([[0, 0.5, 0, 0, 0.25], [0, 0, 0.8, 0.2, 0], [0, 0, 0, 1, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+        chain = np.array(CHAIN)
         chain[0] = chain[0] if len(boxes) else [0, 0, 0, 0, 1]
         with np.errstate(divide="ignore"):
             said = beam_search(lambda t, s: (np.log(chain[t]), s), (), beam=beam, limit=limit)
@@ -94,6 +100,21 @@ def test_beam_limit_and_what_is_not_finished(here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:4] == ["    -0.92  a red ...", "    -1.39  nothing", "    -2.30  a thing ..."]
     assert lines[0] == "street.png: a red"
+
+
+def test_the_beam_is_the_one_that_was_asked_for_and_three_of_its_sentences_are_printed(here, capsys, monkeypatch):
+    """START: a .6, nothing .4; a: red .4, thing .35, END .25: the likeliest first word begins no likeliest sentence."""
+    chain = [[0, 0.6, 0, 0, 0.4], [0.25, 0, 0.4, 0.35, 0], *CHAIN[2:]]
+    monkeypatch.setitem(globals(), "CHAIN", chain)
+    found = {}
+    for beam in ([], ["--beam", "2"], ["--beam", "1"]):
+        assert main(["caption", "street.png", "--weights", "net.npz", *beam]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        found[" ".join(beam)] = lines[0], [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
+    best = [["-0.92", "nothing"], ["-1.43", "a red thing"], ["-1.56", "a thing"]]  # ln .4, ln .24, ln .21; "a" has .15
+    assert found[""] == ("street.png: nothing", best)
+    assert found["--beam 2"] == ("street.png: nothing", best[:2])
+    assert found["--beam 1"] == ("street.png: a red thing", best[1:2])
 
 
 def test_regions(here, capsys):
@@ -148,6 +169,21 @@ def test_several_pictures_and_a_damaged_one(here, capsys):
     names = ["night-caption.png", "street-2-caption.png", "street-caption.png"]
     assert sorted(path.name for path in Path("found").iterdir()) == names
     assert main(["caption", "net.npz", "--weights", "net.npz"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_a_picture_that_the_network_cannot_take_is_skipped(here, capsys):
+    tinyconv.save("real.npz", models.captioner(WORDS, 2, scale="lesson", width=0.5))
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save("tiny.png")
+    for weights in ("net.npz", "real.npz"):
+        files = ["tiny.png", "street.png", "tiny.png", "night.png"]
+        assert main(["caption", *files, "--weights", weights, "--limit", "3", "--out", weights[:-4]]) == 1
+        out, error = capsys.readouterr()
+        assert [line.split(": ")[:2] for line in error.splitlines()] == [["tinyconv", "tiny.png"]] * 2
+        assert "tiny.png" not in out and out.splitlines()[-1].startswith("next: tinyconv caption street.png")
+        names = ["night-caption.png", "street-caption.png"]
+        assert sorted(path.name for path in Path(weights[:-4]).iterdir()) == names
+    assert main(["caption", "tiny.png", "--weights", "net.npz"]) == 1
     assert capsys.readouterr().out == ""
 
 
