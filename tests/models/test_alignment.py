@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import models
+from tinyconv import models, nn
 from tinyconv.gradcheck import gradcheck
 from tinyconv.models.alignment import Alignment, ranking_loss, unpack_rows
 from tinyconv.optim import Adam
@@ -16,6 +16,7 @@ from tinyconv.tensor import Tensor
 
 WORDS = np.array([[3, 1, 4, 1], [5, 2, -1, -1], [6, -1, -1, -1]])
 COUNTS = np.array([4, 2, 1])
+RNG = np.random.default_rng(0)
 
 
 def small(**options) -> Alignment:
@@ -38,16 +39,28 @@ def weights(model: Alignment) -> dict[str, np.ndarray]:
     return {name: p.detach().numpy() for name, p in model.named_parameters()}
 
 
-def by_hand(model: Alignment, ids: list[int]) -> np.ndarray:
-    """s_t of one sentence, equation by equation."""
+class Times(nn.Module):
+    """In the place of dropout: a factor, so that equations say where it acts; notes the shapes of what it is given."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor, self.shapes = factor, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(x.shape)
+        return x * self.factor
+
+
+def by_hand(model: Alignment, ids: list[int], kept: float = 1.0) -> np.ndarray:
+    """s_t of one sentence, equation by equation; ``kept`` stands for dropout, of e_t and of hf_t + hb_t."""
     w = weights(model)
-    e = [np.maximum(w["enter.weight"] @ w["word.weight"][i] + w["enter.bias"], 0) for i in ids]
+    e = [kept * np.maximum(w["enter.weight"] @ w["word.weight"][i] + w["enter.bias"], 0) for i in ids]
     states = [np.zeros(10)] * len(e)
     for name, order in (("ahead", range(len(e))), ("back", range(len(e) - 1, -1, -1))):
         h = np.zeros(10)
         for t in order:
             h = np.maximum(e[t] + w[f"{name}.weight"] @ h + w[f"{name}.bias"], 0)
-            states[t] = states[t] + h
+            states[t] = states[t] + kept * h
     if model.text == "words":
         states = e
     return np.array([np.maximum(w["leave.weight"] @ h + w["leave.bias"], 0) for h in states])
@@ -140,6 +153,14 @@ def test_gradients_through_time(options: dict, rng: np.random.Generator) -> None
     gradcheck(lambda x, *_: ranking_loss(model(x, Tensor(rows())), 3.0), [x, *parameters])
 
 
+def test_word_ids_of_any_kind_of_int() -> None:
+    model = small()
+    wanted = model.embed_words(np.array([[3, 1]])).detach().numpy()
+    for kind in (np.uint8, np.uint64, np.int32):
+        np.testing.assert_array_equal(model.embed_words(np.array([[3, 1]], kind)).detach().numpy(), wanted)
+    assert models.alignment(np.int64(9), scale="lesson").config["arguments"]["words"] == 9
+
+
 def test_the_loss_by_hand() -> None:
     scores = np.array([[3.0, 2.5, 0.0], [1.0, 2.0, 4.0], [0.0, 0.5, 1.0]])
     wanted = 0.0
@@ -184,6 +205,23 @@ def test_in_use_nothing_is_dropped_and_modes_stay(rng: np.random.Generator) -> N
     assert not np.allclose(model(Tensor(x), Tensor(rows())).detach().numpy(), wanted)
 
 
+@pytest.mark.parametrize("text", ["brnn", "words"])
+def test_dropout_is_of_regions_of_words_and_of_the_states(text: str, rng: np.random.Generator) -> None:
+    model, x = small(text=text), regions(rng)
+    with tinyconv.no_grad():
+        for p in model.parameters():  # biases that are not 0: else a factor before the network is one behind it
+            if p.ndim == 1:
+                p.copy_(Tensor(rng.standard_normal(p.shape)))
+    model.drop = Times(0.7)
+    v, w = model.embed_regions(Tensor(x)).detach().numpy(), weights(model)
+    np.testing.assert_allclose(v, 0.7 * x @ w["region.weight"].T + w["region.bias"], rtol=1e-12)
+    s = model.embed_words(WORDS).detach().numpy()
+    for n, ids in enumerate(([3, 1, 4, 1], [5, 2], [6])):
+        np.testing.assert_allclose(s[n, : len(ids)], by_hand(model, ids, 0.7), rtol=1e-12, atol=1e-14)
+    assert model.drop.shapes == [(3, 4, 7), *[(3, 4, 10)] * (2 if text == "brnn" else 1)]
+    assert models.alignment(9, device="meta").drop.p == 0.5 and small(dropout=0.25).drop.p == 0.25
+
+
 def test_many_images_and_sentences_are_rated_in_parts(rng: np.random.Generator, monkeypatch) -> None:
     file = sys.modules["tinyconv.models.alignment"]  # the package's name of it is the builder
     model = small()
@@ -217,8 +255,8 @@ def test_the_papers_sizes() -> None:
     assert counted["region.weight"] == 4096 * 1000 and counted["word.weight"] == 8791 * 300
     assert sum(counted.values()) == 4097 * 1000 + 8791 * 300 + 301 * 300 + 2 * 301 * 300 + 301 * 1000 == 7_306_200
     found = tinyconv.summary(models.alignment(24, scale="lesson"))
-    assert found.total_params == 129 * 64 + 24 * 64 + 65 * 64 + 2 * 65 * 64 + 65 * 64
-    by_hand_macs = 6 * 128 * 64 + 64 * 64 + 2 * 64 * 64 + 64 * 64 + 6 * 64  # one word
+    assert found.total_params == 129 * 128 + 24 * 64 + 65 * 128 + 2 * 129 * 128 + 129 * 128
+    by_hand_macs = 6 * 128 * 128 + 64 * 128 + 2 * 128 * 128 + 128 * 128 + 6 * 128  # one word
     assert found.total_macs == by_hand_macs
 
 
@@ -235,14 +273,22 @@ def test_a_checkpoint_keeps_it(tmp_path, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.alignment(1), "words must be a list of words or their number, at least 2, got 1"),
-        (lambda: models.alignment(True), "words must be a list of words"),
-        (lambda: models.alignment(["<end>", 2]), "words must be a list of words"),
+        (lambda: models.alignment(1), "or their number, at least 2, got 1"),
+        (lambda: models.alignment(True), "words must be a Vocabulary's list of words"),
+        (lambda: models.alignment(["<end>", 2]), "words must be a Vocabulary's list of words"),
         (lambda: models.alignment(text="lstm"), "text"),
         (lambda: models.alignment(score="sum"), "score"),
         (lambda: small()(Tensor(np.zeros((2, 4, 6)))), r"regions must be \(N, R, 7\), got shape \(2, 4, 6\)"),
-        (lambda: small().embed_words(np.array([[1, 9]])), r"words must be ints \(N, T\) below 9.* with 9"),
+        (lambda: small().embed_words(np.array([[1, 9]])), "words must be at least 0 and below 9, .* got 1 to 9"),
         (lambda: small().embed_words(np.array([[1.0]])), "words must be ints"),
+        (lambda: small()(Tensor(regions(RNG)), Tensor(rows(np.array([4, 5, 1])))), r"counts must be 3 .* in 1\.\.4"),
+        (lambda: small()(Tensor(regions(RNG)), Tensor(rows(np.array([4, 0, 1])))), r"counts must be 3 .* in 1\.\.4"),
+        (lambda: small()(Tensor(regions(RNG, 2)), Tensor(rows())), "wanted a row for each of 2 images, got 3"),
+        (lambda: small().rate(regions(RNG), [4, 4], WORDS), r"counts must be 3 numbers of regions"),
+        (lambda: small().match(regions(RNG, 2), [4, 4], WORDS), "wants a sentence for each of 2 images, got 3"),
+        (lambda: small().embed_words(np.array([[1, -1, 2]])), "-1 must come after all words"),
+        (lambda: small().embed_words(np.array([[1, -7]])), "got -7 to 1"),
+        (lambda: ranking_loss(Tensor(np.zeros((0, 0)))), "B >= 1"),
         (lambda: unpack_rows(np.zeros((2, 0), int)), r"rows must be ints \(N, 1 \+ T\)"),
         (lambda: unpack_rows(np.zeros((2, 3))), "rows must be ints"),
         (lambda: ranking_loss(Tensor(np.zeros((2, 3)))), r"scores must be \(B, B\).*got shape \(2, 3\)"),

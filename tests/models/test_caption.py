@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import models
+from tinyconv import models, nn
 from tinyconv.captioning.evaluation import perplexity
 from tinyconv.gradcheck import gradcheck
 from tinyconv.models.caption import Caption, bias_to_frequencies, caption_loss, initialise, log_softmax, next_words
@@ -39,10 +40,25 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def by_hand(model: Caption, image: np.ndarray, ids: list[int]) -> np.ndarray:
-    """Scores (T + 1, V) after the beginning and after each word, equation by equation."""
+class Times(nn.Module):
+    """In the place of dropout: a factor, so that equations say where it acts; notes the shapes of what it is given."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor, self.shapes = factor, []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(x.shape)
+        return x * self.factor
+
+
+def by_hand(model: Caption, image: np.ndarray, ids: list[int], kept: float = 1.0) -> np.ndarray:
+    """Scores (T + 1, V) after the beginning and after each word, equation by equation.
+
+    ``kept`` stands for dropout: of the image, of words' vectors and of states on their way to the scores.
+    """
     w = {name: p.detach().numpy() for name, p in model.named_parameters()}
-    inputs = [w["word.weight"][i] for i in (0, *ids)]
+    inputs, image = [kept * w["word.weight"][i] for i in (0, *ids)], kept * image
     states = []
     h, c = np.zeros(8), np.zeros(8)
     if model.lstm:
@@ -59,7 +75,7 @@ def by_hand(model: Caption, image: np.ndarray, ids: list[int]) -> np.ndarray:
             seen = w["image.weight"] @ image if t == 0 or model.look == "always" else 0
             h = f(w["enter.weight"] @ x + w["hidden.weight"] @ h + w["hidden.bias"] + seen)
             states.append(h)
-    return np.array([w["leave.weight"] @ h + w["leave.bias"] for h in states])
+    return np.array([w["leave.weight"] @ (kept * h) + w["leave.bias"] for h in states])
 
 
 @pytest.mark.parametrize("options", KINDS)
@@ -166,6 +182,27 @@ def test_dropout_is_off_in_use_and_modes_stay(rng: np.random.Generator) -> None:
     assert not np.allclose(-caption_loss(model(Tensor(x), WORDS), WORDS).item(), wanted.mean())
 
 
+@pytest.mark.parametrize("options", KINDS)
+def test_dropout_is_of_images_of_words_and_of_the_states(options: dict, rng: np.random.Generator) -> None:
+    model, x = small(**options), images(rng)
+    model.drop = Times(0.7)
+    found = model(Tensor(x), WORDS).detach().numpy()
+    for n, ids in enumerate(([3, 1, 4], [5], [])):
+        np.testing.assert_allclose(found[n, : len(ids) + 1], by_hand(model, x[n], ids, 0.7), rtol=1e-12, atol=1e-14)
+    assert sorted(shape[-2:] for shape in model.drop.shapes) == [(3, 5), (4, 6), (4, 8)]  # each once
+    assert models.caption(7, device="meta").drop.p == 0.5 and small(dropout=0.25).drop.p == 0.25
+
+
+def test_many_sentences_are_looked_at_in_parts(rng: np.random.Generator, monkeypatch) -> None:
+    model, x = small(), images(rng, 5)
+    words = np.array([[3, 1, 4], [5, -1, -1], [-1, -1, -1], [2, 2, -1], [6, 1, -1]])
+    wanted = model.log_probability(x, words)
+    monkeypatch.setattr(sys.modules["tinyconv.models.caption"], "_BATCH", 2)  # the package's name is the builder
+    np.testing.assert_allclose(model.log_probability(x, words), wanted, rtol=1e-12)
+    assert len(set(wanted.round(6))) == 5
+    assert model.log_probability(x[:0], words[:0]).shape == (0,)
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_it_learns_to_say_what_it_is_shown(cell: str) -> None:
     tinyconv.manual_seed(0)
@@ -219,17 +256,17 @@ def test_log_softmax_of_large_scores() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.caption(["a"]), "words must be a list of words or their number, at least 2"),
+        (lambda: models.caption(["a"]), "or their number, at least 2"),
         (lambda: models.caption(cell="gru"), "cell"),
         (lambda: models.caption(look="last"), "look"),
         (lambda: models.caption(nonlinearity="sigmoid"), "nonlinearity"),
         (lambda: models.caption(cell="lstm", look="always"), "look and nonlinearity are for cell='rnn'"),
         (lambda: small()(Tensor(np.zeros((2, 4)))), r"features must be \(N, 5\), got shape \(2, 4\)"),
-        (lambda: small()(Tensor(np.zeros((2, 5))), [[1]]), r"words must be ints \(2, T\) below 7, one sentence"),
-        (lambda: small()(Tensor(np.zeros((1, 5))), [[7]]), r"below 7.* with 7"),
+        (lambda: small()(Tensor(np.zeros((2, 5))), [[1]]), "wanted a sentence for each of 2 images"),
+        (lambda: small()(Tensor(np.zeros((1, 5))), [[7]]), "below 7.* got 7 to 7"),
         (lambda: small()(Tensor(np.zeros((1, 5))), [[1.0]]), "words must be ints"),
         (lambda: small().decode([1]), r"build it with words=\[...\]"),
-        (lambda: caption_loss(Tensor(np.zeros((1, 3, 4))), [[1]]), r"words must be \(1, 2\) for scores \(1, 3, 4\)"),
+        (lambda: caption_loss(Tensor(np.zeros((1, 3, 4))), [[1]]), r"words must be .*, for scores"),
         (lambda: bias_to_frequencies(small(), Vocabulary(["<end>", "a"], [1, 1])), "vocabulary of 7 words, got 2"),
         (lambda: small().generate(np.zeros((1, 5)), beam=0), "beam"),
         (lambda: small().generate(np.full((1, 5), np.nan)), "NaN"),

@@ -103,7 +103,7 @@ def test_the_summary_counts_all_three() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match=r"wanted one image \(C, H, W\), got shape \(64, 64\)"):
         small().describe(np.zeros((64, 64), np.float32))
-    with pytest.raises(ValueError, match="words must be a list of words"):
+    with pytest.raises(ValueError, match="words must be a Vocabulary's list of words"):
         models.captioner(["<end>"])
     with pytest.raises(ValueError, match="top must be at least 1"):
         small().describe(np.zeros((3, 64, 64), np.float32), top=0)

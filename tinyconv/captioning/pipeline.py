@@ -36,7 +36,7 @@ class Learnt:
     alignment : Alignment
         Which is needed to make snippets, not to describe.
     histories : dict of History
-        By stage: detector, alignment, snippet, sentence.
+        By stage: detector, alignment, snippet (if there are any), sentence.
     regions : Regions
         Of the training scenes, as the detector found them.
     snippets : Snippets
@@ -103,13 +103,14 @@ def train_captioner(
     found = DetectionDataset(scenes.scenes, transform)
     histories["detector"] = train_detector(model.detector, found, **stage("detector"))
     model.eval()
-    images = scenes.scenes.images
-    regions = detected_regions(model.detector, images, top, transform=transform)
-    features = layout_features(model.detector, images, LEAST, top=REGIONS, same=SAME, transform=transform)
+    images = [transform(image, None) for image in scenes.scenes.images]  # as describe() is given them
+    regions = detected_regions(model.detector, images, top)
+    features = layout_features(model.detector, images, LEAST, top=REGIONS, same=SAME)
 
     say("2/4 alignment of words and regions")
     sentences = [[vocabulary.encode(sentence) for sentence in of] for of in scenes.sentences]
     matcher = alignment(vocabulary.words, features=regions.features.shape[2], scale="lesson")
+    matcher.to(next(model.parameters()).device)
     pairs = SentencePairs(regions.features, sentences, regions.counts, LIMIT)
     histories["alignment"] = train_alignment(matcher, pairs, **stage("alignment"))
 
@@ -120,9 +121,14 @@ def train_captioner(
     if model.snippet is not None and parts.words:  # a detector that has learnt little finds few regions, or none
         of_regions = SentencePairs(parts.features(regions), [[ids] for ids in parts.words])
         size = min(BATCH_SIZE, len(of_regions))
-        histories["snippet"] = train_caption(
-            model.snippet, of_regions, vocabulary, batch_size=size, **stage("snippet")
-        )  # fmt: skip
+        # Snippets have other words, and sooner an end, than sentences; a word that none has counts once.
+        counts = np.bincount(np.concatenate(parts.words), minlength=len(vocabulary))
+        counts[0] = len(parts.words)
+        spoken = Vocabulary(vocabulary.words, np.maximum(counts, 1).tolist())
+        histories["snippet"] = train_caption(model.snippet, of_regions, spoken, batch_size=size, **stage("snippet"))
+    elif model.snippet is not None:
+        say("no word was given to a region: there will be no snippets; is the detector well trained?")
+        model.forget_snippets()
 
     say("4/4 sentences for whole scenes")
     of_scenes = SentencePairs(features, sentences, limit=LIMIT)

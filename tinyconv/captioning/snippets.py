@@ -9,6 +9,7 @@ import numpy as np
 from tinyconv.captioning.regions import Regions
 from tinyconv.models.alignment import Alignment
 from tinyconv.text.segments import segments, viterbi
+from tinyconv.text.vocabulary import lengths_of
 
 BETA = 1.0  # what a word gains by pointing where the word before it points
 _BATCH = 100
@@ -57,14 +58,15 @@ def snippets(
     whole : bool
         Whether segments of region 0, the whole image, are kept.
     """
-    image_of = np.asarray(image_of)
+    image_of, lengths = np.asarray(image_of), lengths_of(words)
+    if image_of.shape != lengths.shape:
+        raise ValueError(f"snippets: image_of must name an image for {len(lengths)} sentences, got {image_of.shape}")
     image, region, found = [], [], []
     for start in range(0, len(words), _BATCH):
         some = slice(start, start + _BATCH)
         of = image_of[some]
         scores = model.match(regions.features[of], regions.counts[of], words[some])
-        for n, ids, products in zip(of, words[some], scores, strict=True):
-            length = int((ids >= 0).sum())
+        for n, ids, length, products in zip(of, words[some], lengths[some], scores, strict=True):
             if not length:
                 continue
             for place, first, last in segments(viterbi(products[:length, : regions.counts[n]], beta)):

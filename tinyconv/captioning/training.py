@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from tinyconv import optim
+from tinyconv.captioning.evaluation import perplexity
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.pairs import SentencePairs
 from tinyconv.history import History
@@ -15,7 +16,7 @@ from tinyconv.models.alignment import Alignment, alignment_loss
 from tinyconv.models.caption import Caption, bias_to_frequencies, caption_loss
 from tinyconv.nn.utils import clip_grad_value_
 from tinyconv.tensor import Tensor
-from tinyconv.text import Vocabulary, rank
+from tinyconv.text import Vocabulary, lengths_of, rank
 from tinyconv.train import fit
 from tinyconv.training_state import TrainState
 from tinyconv.updates import PairedDescent
@@ -117,6 +118,10 @@ def train_caption(
         raise TypeError(f"train_caption: model must be a caption model, got {type(model).__name__}")
     if pairs.counts is not None:
         raise ValueError("train_caption: pairs must be of one vector and a sentence; give SentencePairs no counts")
+    if len(vocabulary) != model.word.num_embeddings:
+        raise ValueError(
+            f"train_caption: wanted a vocabulary of {model.word.num_embeddings} words, got {len(vocabulary)}"
+        )
     if not model.leave.bias.detach().to("cpu").numpy().any():  # new; a resumed run reads its own afterwards
         bias_to_frequencies(model, vocabulary)
     optimizer = optim.RMSprop(model.parameters(), lr=lr, alpha=ALPHA)
@@ -177,4 +182,4 @@ class PerplexityCheck:
     def on_epoch(self, state: TrainState) -> None:
         """exp(-log probability of all sentences / all words, ends included)."""
         found = state.model.log_probability(self.features, self.words)
-        state.row["test_perplexity"] = float(np.exp(-found.sum() / ((self.words >= 0).sum() + len(self.words))))
+        state.row["test_perplexity"] = perplexity(found, lengths_of(self.words))

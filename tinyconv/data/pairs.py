@@ -39,6 +39,8 @@ class SentencePairs:
         Which image a pair is of.
     left_out : int
         How many sentences had no word.
+    cut : int
+        How many were longer than the limit. A generator learns that they end there.
 
     Raises
     ------
@@ -72,11 +74,18 @@ class SentencePairs:
             raise ValueError(f"{who}: features must be finite, got NaN or inf")
         if len(sentences) != len(given):
             raise ValueError(f"{who}: wanted a list of sentences for each of {len(given)} images, got {len(sentences)}")
+        for i, of in enumerate(sentences):
+            if not isinstance(of, (list, tuple)) or any(np.ndim(ids) != 1 for ids in of):
+                raise ValueError(
+                    f"{who}: sentences of an image must be a list of arrays of word ids, which Vocabulary.encode makes "
+                    f"of text, got {of!r:.60} for image {i}"
+                )
         every = [(i, ids) for i, of in enumerate(sentences) for ids in of]
         kept = [(i, ids) for i, ids in every if len(ids)]
         if not kept:
             raise ValueError(f"{who}: wanted a sentence with a word, got {len(every)} without any")
         self.left_out = len(every) - len(kept)
+        self.cut = 0 if limit is None else sum(len(ids) > limit for _, ids in kept)
         self.image_of = np.array([i for i, _ in kept], np.int64)
         self.words = pad([ids for _, ids in kept], limit)
         self.counts = None if counts is None else _counts(counts, self.features)

@@ -19,12 +19,13 @@ from tinyconv.models.stack import check_scale, chosen, wide
 from tinyconv.nn import functional as F
 from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
+from tinyconv.text.vocabulary import END, lengths_of
 
 # fmt: off
 SCALES = {
     #          regions: number, features   word vectors  embedding  hidden  dropout
     "paper":  ((20, 4096),                 300,          1000,      300,    0.5),
-    "lesson": ((6, 128),                   64,           64,        64,     0.3),
+    "lesson": ((6, 128),                   64,           128,       128,    0.1),
 }
 # fmt: on
 _BATCH = 100  # images, or sentences, that are compared at a time
@@ -56,7 +57,28 @@ def unpack_rows(rows: Any) -> Rows:
             f"alignment: rows must be ints (N, 1 + T), the number of regions and word ids, got {array.dtype} "
             f"{array.shape}"
         )
-    return Rows(array[:, 0], array[:, 1:], (array[:, 1:] >= 0).sum(1))
+    words, lengths = word_ids("alignment", array[:, 1:])
+    return Rows(array[:, 0].astype(np.int64), words, lengths)
+
+
+def word_ids(who: str, words: Any, size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return word ids (N, T) as int64, and the sentences' lengths (N,).
+
+    Raises
+    ------
+    ValueError
+        They are no ints (N, T) from -1 to below ``size``, or a word follows a -1.
+    """
+    ids = devices.host(words.data) if isinstance(words, Tensor) else np.asarray(words)
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        raise ValueError(f"{who}: words must be ints (N, T), got {ids.dtype} {ids.shape}")
+    ids = ids.astype(np.int64)
+    if ids.min(initial=0) < -1 or (size is not None and ids.max(initial=-1) >= size):
+        limit = "" if size is None else f" and below {size}"
+        raise ValueError(
+            f"{who}: words must be at least 0{limit}, -1 after a sentence's end, got {ids.min()} to {ids.max()}"
+        )
+    return ids, lengths_of(ids)
 
 
 class Alignment(nn.Module):
@@ -90,7 +112,7 @@ class Alignment(nn.Module):
         Parameters
         ----------
         regions : Tensor, (N, R, F)
-            Features; what lies after an image's last region is not looked at.
+            Features, all finite; those after an image's last region change nothing.
         rows : Tensor of ints, (N, 1 + T)
             Number of regions of image n; word ids of sentence n, then -1. None stands for sentences of one word, which
             is what a summary counts.
@@ -98,14 +120,14 @@ class Alignment(nn.Module):
         n, r = regions.shape[:2]
         given = Rows(np.full(n, r), np.zeros((n, 1), int), np.ones(n, int)) if rows is None else unpack_rows(rows)
         v = self.embed_regions(regions)
+        if len(given.counts) != n:
+            raise ValueError(f"alignment: wanted a row for each of {n} images, got {len(given.counts)}")
         return self.compare(v, given.counts, self.embed_words(given.words, given.lengths), given.lengths)
 
     def embed_regions(self, regions: Tensor) -> Tensor:
         """Return v (N, R, h) of features (N, R, F): v = W_m x + b_m (eq. 1)."""
         if regions.ndim != 3 or regions.shape[-1] != self.region.in_features:
-            raise ValueError(
-                f"alignment: regions must be (N, R, {self.region.in_features}), got shape {regions.shape}"
-            )
+            raise ValueError(f"alignment: regions must be (N, R, {self.region.in_features}), got shape {regions.shape}")
         return self.region(self.drop(regions))
 
     def embed_words(self, words: np.ndarray, lengths: np.ndarray | None = None) -> Tensor:
@@ -114,16 +136,10 @@ class Alignment(nn.Module):
         e_t = f(W_e x_t + b_e);  hf_t = f(e_t + W_f hf_{t-1} + b_f);  hb_t = f(e_t + W_b hb_{t+1} + b_b);
         s_t = f(W_d (hf_t + hb_t) + b_d) with f = ReLU (eq. 2 to 6); with ``text="words"`` e_t stands for hf_t + hb_t.
         """
-        words = np.asarray(words)
-        size = self.word.num_embeddings
-        if words.ndim != 2 or words.dtype.kind not in "iu" or words.max(initial=-1) >= size:
-            raise ValueError(
-                f"alignment: words must be ints (N, T) below {size}, got {words.dtype} {words.shape}"
-                + (f" with {words.max(initial=-1)}" if words.dtype.kind in "iu" else "")
-            )
-        lengths = (words >= 0).sum(1) if lengths is None else lengths
+        words, found = word_ids("alignment", words, self.word.num_embeddings)
+        lengths = found if lengths is None else lengths
         where = self.enter.weight.device
-        x = self.word(Tensor(devices.move(np.maximum(words, 0).astype(np.int64), where)))
+        x = self.word(Tensor(devices.move(np.maximum(words, 0), where)))
         states = e = self.drop(F.relu(self.enter(x)))
         if self.text == "brnn":
             states = self.drop(self.ahead(e, lengths=lengths) + self.back(e, lengths=lengths))
@@ -136,6 +152,7 @@ class Alignment(nn.Module):
         sum_t sum_i max(0, v_i . s_t). Of a maximum the gradient goes to the region that won; the first of equal ones.
         """
         (i, r, h), (n, t) = v.shape, s.shape[:2]
+        counts = _checked_counts(counts, i, r)
         products = F.matmul(v.reshape(i * r, h), s.reshape(n * t, h).transpose(0, 1)).reshape(i, r, n, t)
         there = _there(counts, r)[:, :, None, None]
         if self.score == "max":
@@ -154,7 +171,10 @@ class Alignment(nn.Module):
 
         -inf for regions that an image has not, 0 after a sentence's end.
         """
-        words, counts = np.asarray(words), np.asarray(counts)
+        words, _ = word_ids("alignment", words)
+        counts = _checked_counts(counts, len(regions), np.shape(regions)[1])
+        if len(words) != len(counts):
+            raise ValueError(f"alignment: match wants a sentence for each of {len(counts)} images, got {len(words)}")
         with kept_modes(self):
             self.eval()
             v, s = self.embed_regions(self._tensor(regions)), self.embed_words(words)
@@ -173,9 +193,9 @@ class Alignment(nn.Module):
         words : array, (S, T)
             Word ids, -1 after a sentence's end.
         """
-        words, counts = np.asarray(words), np.asarray(counts)
+        words, lengths = word_ids("alignment", words)
+        counts = _checked_counts(counts, len(regions), np.shape(regions)[1])
         scores = np.empty((len(counts), len(words)), self.enter.weight.dtype)
-        lengths = (words >= 0).sum(1)
         with kept_modes(self):
             self.eval()
             texts = [
@@ -191,7 +211,7 @@ class Alignment(nn.Module):
     @no_grad()
     def norms(self, words: np.ndarray) -> np.ndarray:
         """Return |s_t| (N, T): how much a word can say about an image; 0 after a sentence's end."""
-        words = np.asarray(words)
+        words, _ = word_ids("alignment", words)
         with kept_modes(self):
             self.eval()
             s = devices.host(self.embed_words(words).data)
@@ -205,6 +225,16 @@ class Alignment(nn.Module):
 def _there(counts: Any, most: int) -> np.ndarray:
     """Return (N, most) bools: whether place i is one of the first counts[n]."""
     return np.arange(most) < np.asarray(counts)[:, None]
+
+
+def _checked_counts(counts: Any, images: int, most: int) -> np.ndarray:
+    """Return the numbers of regions (I,); ValueError unless each image has 1 to ``most`` of them."""
+    found = np.asarray(counts)
+    if found.shape != (images,) or (images and not 1 <= found.min() <= found.max() <= most):
+        raise ValueError(
+            f"alignment: counts must be {images} numbers of regions in 1..{most}, got {found.tolist()!s:.60}"
+        )
+    return found
 
 
 def _like(array: np.ndarray, tensor: Tensor) -> Tensor:
@@ -221,7 +251,7 @@ def ranking_loss(scores: Tensor, margin: float = 1.0, reduction: str = "mean") -
     C = sum_k [ sum_{l != k} max(0, S_kl - S_kk + margin) + sum_{l != k} max(0, S_lk - S_kk + margin) ]
 
     The first sum ranks the sentences for an image, the second the images for a sentence. Two sentences of one image in
-    a batch count as strangers, as in the authors' program.
+    a batch count as strangers.
 
     Parameters
     ----------
@@ -233,11 +263,13 @@ def ranking_loss(scores: Tensor, margin: float = 1.0, reduction: str = "mean") -
     Raises
     ------
     ValueError
-        Scores are not square.
+        Scores are not square, or there are none.
     """
     errors.check_choice("ranking_loss", "reduction", reduction, ("mean", "sum"))
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"ranking_loss: scores must be (B, B), images and their sentences, got shape {scores.shape}")
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not len(scores):
+        raise ValueError(
+            f"ranking_loss: scores must be (B, B), images and their sentences, B >= 1, got shape {scores.shape}"
+        )
     b = len(scores)
     pairs = scores[np.arange(b), np.arange(b)]
     sentences = F.relu(scores - pairs.reshape(b, 1) + margin)
@@ -283,19 +315,19 @@ def alignment(
         Length of the words' vectors: 300, as word2vec's; drawn from N(0, 1) and fixed. The paper says that random ones
         do as well.
     embedding, hidden : int
-        h = 1000 (the paper: 1000 to 1600), and the recurrent network's 300 units (300 to 600) ("lesson": 64, 64).
+        h = 1000 (the paper: 1000 to 1600), and the recurrent network's 300 units (300 to 600) ("lesson": 128, 128).
     text : {"brnn", "words"}
         "words": no recurrent network; no word knows of its neighbours.
     score : {"max", "defrag"}
     dropout : float
-        Of region features, e_t and hf_t + hb_t: 0.5, ("lesson": 0.3); not within the recurrent network.
+        Of region features, e_t and hf_t + hb_t: 0.5 ("lesson": 0.1); not within the recurrent network.
     width : float
         Factor of ``embedding`` and ``hidden`` (rounded to even numbers).
 
     Raises
     ------
     ValueError
-        An unknown scale, text or score, or a size below 1.
+        An unknown scale, text or score.
 
     Examples
     --------
@@ -322,10 +354,10 @@ def alignment(
     parts |= {"leave": nn.Linear(units, h, **place), "drop": nn.Dropout(rate)}
     model = Alignment(parts, text, score)
     model.word.weight.requires_grad_(False)
+    given = v if isinstance(words, (int, np.integer)) else list(words)
     return describe(
-        model, name, (regions, inputs), words=words if isinstance(words, int) else list(words), features=inputs,
-        vectors=length, embedding=space, hidden=states, text=text, score=score, dropout=rate, scale=scale,
-        width=width, dtype=np.dtype(dtype).name,
+        model, name, (regions, inputs), words=given, features=inputs, vectors=length, embedding=space, hidden=states,
+        text=text, score=score, dropout=rate, scale=scale, width=width, dtype=np.dtype(dtype).name,
     )  # fmt: skip
 
 
@@ -333,7 +365,10 @@ def vocabulary_size(who: str, words: Any) -> int:
     """Return how many ids a vocabulary has: a number, or a list whose first word stands for the sentence's end."""
     size = words if isinstance(words, (int, np.integer)) and not isinstance(words, bool) else None
     if size is None and isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words):
-        size = len(words)
+        size = len(words) if words and words[0] == END else None
     if size is None or size < 2:
-        raise ValueError(f"{who}: words must be a list of words or their number, at least 2, got {words!r:.60}")
+        raise ValueError(
+            f"{who}: words must be a Vocabulary's list of words, {END!r} first, or their number, at least 2, "
+            f"got {words!r:.60}"
+        )
     return int(size)

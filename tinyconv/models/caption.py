@@ -13,7 +13,7 @@ import numpy as np
 from tinyconv import device as devices
 from tinyconv import errors, nn
 from tinyconv.function import no_grad
-from tinyconv.models.alignment import vocabulary_size
+from tinyconv.models.alignment import vocabulary_size, word_ids
 from tinyconv.models.recurrence import Recurrence
 from tinyconv.models.registry import describe
 from tinyconv.models.stack import check_scale, chosen, wide
@@ -22,7 +22,7 @@ from tinyconv.nn import init
 from tinyconv.nn.modes import kept_modes
 from tinyconv.tensor import Tensor
 from tinyconv.text.beam import Beam, beam_search
-from tinyconv.text.vocabulary import Vocabulary
+from tinyconv.text.vocabulary import Vocabulary, lengths_of
 
 # fmt: off
 SCALES = {
@@ -75,8 +75,7 @@ class Caption(nn.Module):
             Word ids, -1 after a sentence's end; None: nothing is said yet (what a summary counts). Scores after the end
             have no meaning.
         """
-        ids = np.zeros((len(features), 0), int) if words is None else self._checked(words, len(features))
-        lengths = (ids >= 0).sum(1)
+        ids, lengths = self._checked(np.zeros((len(features), 0), int) if words is None else words, len(features))
         tokens = np.concatenate([np.zeros((len(ids), 1), np.int64), np.maximum(ids, 0)], axis=1)
         x, seen = self._entered(tokens), self.see(features)
         if self.lstm:
@@ -99,15 +98,12 @@ class Caption(nn.Module):
         x = self.drop(self.word(Tensor(devices.move(tokens.astype(np.int64), self.leave.weight.device))))
         return x if self.lstm else self.enter(x)
 
-    def _checked(self, words: Any, n: int) -> np.ndarray:
-        ids = devices.host(words.data) if isinstance(words, Tensor) else np.asarray(words)
-        size = self.word.num_embeddings
-        if ids.ndim != 2 or len(ids) != n or ids.dtype.kind not in "iu" or ids.max(initial=-1) >= size:
-            raise ValueError(
-                f"caption: words must be ints ({n}, T) below {size}, one sentence for each image, got {ids.dtype} "
-                f"{ids.shape}" + (f" with {ids.max(initial=-1)}" if ids.dtype.kind in "iu" else "")
-            )
-        return ids
+    def _checked(self, words: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the word ids of n sentences and their lengths, or raise."""
+        ids, lengths = word_ids("caption", words, self.word.num_embeddings)
+        if len(ids) != n:
+            raise ValueError(f"caption: wanted a sentence for each of {n} images, got words of shape {ids.shape}")
+        return ids, lengths
 
     # -------------------------------------------------------------------------------------------------------- in use
     @no_grad()
@@ -120,13 +116,15 @@ class Caption(nn.Module):
         beam : int
             Unfinished sentences that are kept at every step, 1: always the most probable next word. 7 is the authors'.
         limit : int
-            Words of a sentence at most.
+            Steps at most; END takes one, so a sentence of ``limit`` words is an unfinished one.
 
         Returns
         -------
         list of Beam
             See :func:`tinyconv.text.beam.beam_search`; ``beam.hypotheses[0]`` is the most probable sentence found.
         """
+        if not np.isfinite(features).all():
+            raise ValueError("caption: features must be finite, got NaN or infinity")
         with kept_modes(self):
             self.eval()
             seen = devices.host(self.see(self._tensor(features)).data)
@@ -155,7 +153,7 @@ class Caption(nn.Module):
     def log_probability(self, features: Any, words: Any) -> np.ndarray:
         """Return the log probability (N,), float64, of sentence n for image n, its end included, in evaluation mode."""
         found = []
-        ids = self._checked(words, len(features))
+        ids, _ = self._checked(words, len(features))
         with kept_modes(self):
             self.eval()
             for a in range(0, len(ids), _BATCH):
@@ -170,7 +168,7 @@ class Caption(nn.Module):
         """Return a sentence of ids as text."""
         if self.words is None:
             raise ValueError("caption: the model knows only how many words there are; build it with words=[...]")
-        return " ".join(self.words[i] for i in words)
+        return Vocabulary(self.words, [1] * len(self.words)).decode(np.asarray(words, np.int64))
 
     def _tensor(self, array: Any) -> Tensor:
         weight = self.leave.weight
@@ -187,7 +185,7 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 def next_words(words: np.ndarray) -> np.ndarray:
     """Return what is to be said at every step (N, T + 1): the words, then END, then -1 for nothing."""
     targets = np.concatenate([words, np.full((len(words), 1), -1)], axis=1).astype(np.int64)
-    targets[np.arange(len(words)), (words >= 0).sum(1)] = END
+    targets[np.arange(len(words)), lengths_of(words)] = END
     return targets
 
 
@@ -200,10 +198,13 @@ def caption_loss(logits: Tensor, words: Any) -> Tensor:
     words : ints, (N, T)
         Word ids, -1 after a sentence's end.
     """
-    ids = devices.host(words.data) if isinstance(words, Tensor) else np.asarray(words)
     n, t, v = logits.shape
-    if ids.shape != (n, t - 1):
-        raise ValueError(f"caption_loss: words must be ({n}, {t - 1}) for scores {logits.shape}, got {ids.shape}")
+    ids, _ = word_ids("caption_loss", words, v)
+    if ids.shape != (n, t - 1) or not n:
+        raise ValueError(
+            f"caption_loss: words must be ({n}, {t - 1}), at least one sentence, for scores {logits.shape}, "
+            f"got {ids.shape}"
+        )
     targets = Tensor(devices.move(next_words(ids).reshape(-1), logits.device))
     return F.cross_entropy(logits.reshape(n * t, v), targets, ignore_index=-1, reduction="sum") / n
 
@@ -269,7 +270,7 @@ def caption(
     Raises
     ------
     ValueError
-        An unknown scale, cell, nonlinearity or look, or a size below 1.
+        An unknown scale, cell, nonlinearity or look.
 
     Examples
     --------

@@ -73,6 +73,12 @@ class Captioner(nn.Module):
         """Return what the detector's network puts out; sentences come from :meth:`describe`."""
         return self.detector(images)
 
+    def forget_snippets(self) -> None:
+        """Take the generator of regions away, such as one that nothing could be taught."""
+        self.snippet = None
+        if self.config is not None:
+            self.config["arguments"]["snippets"] = False
+
     @no_grad()
     def describe(
         self, image: np.ndarray, beam: int = 7, limit: int = 20, *, least: float = 0.5, top: int = 19
@@ -144,7 +150,8 @@ def captioner(
     hidden : int, optional
         Hidden units of the generators, by default those of the scale.
     in_channels, image_size, scale, width, device, dtype
-        See :func:`tinyconv.models.faster_rcnn`; the scale is that of all three networks.
+        See :func:`tinyconv.models.faster_rcnn`; the scale is that of all three networks, and by default the lesson's:
+        the paper has no such chain of three.
 
     Examples
     --------
@@ -153,7 +160,10 @@ def captioner(
     >>> isinstance(said.sentence, str), len(said.snippets) == len(said.boxes)
     (True, True)
     """
-    words = ["<end>", "a"] if words is None else list(words)
+    words = ["<end>", "a"] if words is None else words
+    if not isinstance(words, (list, tuple)):
+        raise ValueError(f"captioner: words must be a list, such as a Vocabulary's words, got {type(words).__name__}")
+    words = list(words)
     place: dict[str, Any] = {"scale": scale, "width": width, "device": device, "dtype": dtype}
     detector = faster_rcnn(num_classes, in_channels=in_channels, image_size=image_size, **place)
     units = detector.get_submodule("cls_score").in_features

@@ -8,7 +8,7 @@ from tinyconv.vision.boxes import check_boxes, to_centre
 
 PLACES = ("left of", "right of", "above", "below")
 PER_CLASS = 6  # numbers of each class before the pairs
-MIDDLE = 21 / 64  # an object is big if its longer side is at least this share of the image's: the middle in Scenes
+MIDDLE = 21 / 64  # an object is big if its longer side is at least this share of the image's shorter: that of Scenes
 
 
 def layout_size(classes: int) -> int:
@@ -19,7 +19,7 @@ def layout_size(classes: int) -> int:
 def layout(
     boxes: np.ndarray, labels: np.ndarray, classes: int, size: tuple[int, int], *, middle: float = MIDDLE
 ) -> np.ndarray:
-    """Return what is where, as 6 K + 4 K^2 numbers in [0, 1] for K classes (460 for ten digits).
+    """Return what is where, as 6 K + 4 K^2 numbers for K classes (460 for ten digits).
 
     For each class six: whether it is there, whether one of it is big, whether one is small; of its first object the
     centre's x and y over the image's width and height, and its longer side over the image's shorter one. Then for each
