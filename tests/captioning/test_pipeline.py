@@ -58,17 +58,23 @@ def test_every_stage_learns_from_the_one_before(scenes: CaptionedScenes, tmp_pat
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_few_snippets_or_none_stop_nothing(scenes: CaptionedScenes, monkeypatch, count: int) -> None:
+def test_few_snippets_or_none_stop_nothing(scenes: CaptionedScenes, monkeypatch, tmp_path, count: int) -> None:
     """As when the detector has found next to nothing: fewer snippets than a batch has."""
     few = Snippets(np.zeros(count, int), np.zeros(count, int), [np.array([1, 2])] * count)
     monkeypatch.setattr(pipeline, "snippets", lambda *_: few)
     model, vocabulary = new(scenes)
-    before = model.snippet.leave.weight.detach().numpy().copy()
+    snippet, lines = model.snippet, []
+    before = snippet.leave.weight.detach().numpy().copy()
     learnt = train_captioner(
-        model, scenes, vocabulary, TRANSFORM, epochs=EPOCHS, say=lambda _: None, progress=False
+        model, scenes, vocabulary, TRANSFORM, epochs=EPOCHS, say=lines.append, progress=False
     )  # fmt: skip
     assert ("snippet" in learnt.histories) is bool(count) and "sentence" in learnt.histories
-    assert (before != model.snippet.leave.weight.detach().numpy()).any() == bool(count)
+    assert (before != snippet.leave.weight.detach().numpy()).any() == bool(count)
+    # What nobody taught must not speak.
+    assert model.config["arguments"]["snippets"] is bool(count)
+    assert any(line.startswith("no word was given to a region") for line in lines) is not bool(count)
+    tinyconv.save(tmp_path / "c.npz", model)
+    assert (tinyconv.load(tmp_path / "c.npz").snippet is None) is not bool(count)
 
 
 def test_an_interrupted_run_goes_on_with_the_same_bits(scenes: CaptionedScenes, tmp_path: Path) -> None:

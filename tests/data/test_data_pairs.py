@@ -15,7 +15,8 @@ FEATURES = np.arange(6.0).reshape(3, 2)
 
 def test_one_pair_for_each_sentence():
     pairs = SentencePairs(FEATURES, SENTENCES)
-    assert len(pairs) == 3 and pairs.left_out == 1 and pairs.counts is None
+    assert len(pairs) == 3 and pairs.left_out == 1 and pairs.counts is None and pairs.cut == 0
+    assert SentencePairs(np.eye(2), [[[3, 1], []], [[2, 1, 1], [4]]], limit=2).cut == 1
     assert pairs.image_of.tolist() == [0, 0, 2] and pairs.image_of.dtype == np.int64
     assert pairs.rows.tolist() == [[3, 1, -1, -1], [7, -1, -1, -1], [2, 1, 1, 5]] and pairs.rows.dtype == np.int64
     features, row = pairs[-1]
@@ -111,3 +112,9 @@ def test_wrong_arguments():
         SentencePairs(FEATURES, [[[1], [2, -1]], [], []])
     with pytest.raises(TypeError, match="must be whole numbers"):
         SentencePairs(FEATURES, [[[1.5]], [], []])
+
+
+@pytest.mark.parametrize("sentences", [[[3, 1], [2]], [None, [[1]]], [["a dog"], [[1]]], ["ab", [[1]]]])
+def test_sentences_that_are_no_ids(sentences) -> None:
+    with pytest.raises(ValueError, match="word ids, which Vocabulary.encode makes of text, got .* for image 0"):
+        SentencePairs(np.eye(2), sentences)
