@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import tinyconv
-from tinyconv import models
+from tinyconv import models, optim
+from tinyconv.captioning.evaluation import perplexity
 from tinyconv.captioning.regions import Regions
 from tinyconv.captioning.snippets import snippets
 from tinyconv.captioning.training import PerplexityCheck, RetrievalCheck, train_alignment, train_caption
@@ -42,9 +46,9 @@ def alignment(**options) -> Alignment:
     return models.alignment(VOCABULARY.words, features=5, scale="lesson", **options)
 
 
-def captions() -> tuple[Caption, SentencePairs]:
+def captions(**options) -> tuple[Caption, SentencePairs]:
     tinyconv.manual_seed(1)
-    model = models.caption(VOCABULARY.words, features=5, hidden=24, scale="lesson")
+    model = models.caption(VOCABULARY.words, features=5, hidden=24, scale="lesson", **options)
     return model, SentencePairs(regions().features[:, 0], IDS)
 
 
@@ -83,6 +87,19 @@ def test_snippets_by_hand() -> None:
     assert [ids.tolist() for ids in found.words] == [[5], [6], [7], [8]]
     assert snippets(Scores(), given, words, np.array([1, 0]), beta=9.0).words == []
     np.testing.assert_array_equal(found.features(given), given.features[1, [0, 1, 0, 1]])
+
+
+def test_many_sentences_are_cut_in_parts(monkeypatch) -> None:
+    pairs, given, model = aligned_pairs(), regions(), alignment()
+    whole = snippets(model, given, pairs.words, pairs.image_of, beta=0.0, whole=True)
+    monkeypatch.setattr(sys.modules["tinyconv.captioning.snippets"], "_BATCH", 3)  # the package's name is the function
+    parts = snippets(model, given, pairs.words, pairs.image_of, beta=0.0, whole=True)
+    np.testing.assert_array_equal(parts.image, whole.image)
+    np.testing.assert_array_equal(parts.region, whole.region)
+    assert [ids.tolist() for ids in parts.words] == [ids.tolist() for ids in whole.words]
+    assert set(whole.image) == {0, 1, 2, 3} and len(set(whole.region)) > 1
+    said = [list(ids[ids >= 0]) for ids in pairs.words]  # joined, the segments are the sentences
+    assert np.concatenate(whole.words).tolist() == [i for ids in said for i in ids]
 
 
 def test_captions_learn(tmp_path) -> None:
@@ -131,6 +148,77 @@ def test_a_resumed_run_ends_with_the_same_bits(kind: str, tmp_path) -> None:
     again = run(4, out=tmp_path / "parts", resume=True)
     for name, value in whole.items():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["alignment", "caption"])
+@pytest.mark.parametrize("what", ["order", "dropout"])
+def test_the_seed_is_of_the_order_and_of_dropout(kind: str, what: str) -> None:
+    """Equal pairs have no order; without dropout nothing but the order is drawn."""
+
+    def run(seed: int) -> float:
+        rate = 0.5 if what == "dropout" else 0.0
+        given, ids = regions(), IDS
+        features, counts = given.features, given.counts
+        if what == "dropout":
+            features, counts, ids = features[[2] * 4], counts[[2] * 4], [IDS[2]] * 4
+        how = {"epochs": 2, "batch_size": 4 if what == "dropout" else 2, "seed": seed, "progress": False}
+        if kind == "alignment":
+            pairs = SentencePairs(features, ids, counts)
+            return train_alignment(alignment(dropout=rate), pairs, **how).last["train_loss"]
+        model, _ = captions(dropout=rate)
+        return train_caption(model, SentencePairs(features[:, 0], ids), VOCABULARY, **how).last["train_loss"]
+
+    first = run(1)
+    assert run(1) == first and abs(run(2) - first) > 1e-4
+
+
+def test_the_optimizers_of_the_recipes() -> None:
+    seen = []
+    how = {"epochs": 1, "batch_size": 4, "progress": False, "callbacks": [lambda state: seen.append(state.optimizer)]}
+    model, pairs = captions()
+    rates = [
+        history.rows[0]["lr"]
+        for history in (
+            train_caption(model, pairs, VOCABULARY, **how),
+            train_alignment(alignment(), aligned_pairs(), **how),
+            train_alignment(alignment(), aligned_pairs(), momentum=0.8, **how),
+        )
+    ]
+    assert [type(optimizer) for optimizer in seen] == [optim.RMSprop, optim.Adam, optim.SGD]
+    assert rates == pytest.approx([0.003, 0.001, 0.001])
+    assert seen[0].param_groups[0]["alpha"] == 0.99 and seen[2].param_groups[0]["momentum"] == 0.8
+
+
+def test_alpha_is_the_recipes(monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules["tinyconv.captioning.training"], "ALPHA", 0.5)  # RMSprop's own is 0.99, too
+    seen = []
+    model, pairs = captions()
+    train_caption(
+        model, pairs, VOCABULARY, epochs=1, batch_size=4, progress=False,
+        callbacks=[lambda state: seen.append(state.optimizer.param_groups[0]["alpha"])],
+    )  # fmt: skip
+    assert seen == [0.5]
+
+
+def test_the_perplexity_after_an_epoch_counts_the_ends() -> None:
+    model, pairs = captions()
+    features, words = pairs.features[pairs.image_of], pairs.words
+    state = SimpleNamespace(model=model, row={})
+    PerplexityCheck(features, words).on_epoch(state)
+    found, lengths = model.log_probability(features, words), (words >= 0).sum(1)
+    assert state.row == {"test_perplexity": pytest.approx(perplexity(found, lengths), rel=1e-12)}
+    assert state.row["test_perplexity"] == pytest.approx(np.exp(-found.sum() / (lengths + 1).sum()), rel=1e-12)
+
+
+def test_the_recall_after_an_epoch_is_of_annotation_at_1() -> None:
+    scores = np.array([[3, 1, 2, 0], [1, 2, 3, 5], [2, 4, 1, 0.5]])
+    given: list = []
+    model = SimpleNamespace(rate=lambda *arguments: given.append(arguments) or scores)
+    state, parts = SimpleNamespace(model=model, row={}), (object(), object(), object())
+    RetrievalCheck(*parts, [0, 0, 1, 2]).on_epoch(state)
+    assert given == [parts]
+    # Only image 0 has its own sentence first; of four sentences, two have their image first; at 2 it is two images.
+    assert state.row == {"recall": pytest.approx(100 / 3)}
 
 
 def test_the_papers_optimizer() -> None:

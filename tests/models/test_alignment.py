@@ -55,14 +55,13 @@ def by_hand(model: Alignment, ids: list[int], kept: float = 1.0) -> np.ndarray:
     """s_t of one sentence, equation by equation; ``kept`` stands for dropout, of e_t and of hf_t + hb_t."""
     w = weights(model)
     e = [kept * np.maximum(w["enter.weight"] @ w["word.weight"][i] + w["enter.bias"], 0) for i in ids]
-    states = [np.zeros(10)] * len(e)
-    for name, order in (("ahead", range(len(e))), ("back", range(len(e) - 1, -1, -1))):
+    states = [np.zeros(10)] * len(e) if model.text == "brnn" else e
+    orders = {"ahead": range(len(e)), "back": range(len(e) - 1, -1, -1)} if model.text == "brnn" else {}
+    for name, order in orders.items():
         h = np.zeros(10)
         for t in order:
             h = np.maximum(e[t] + w[f"{name}.weight"] @ h + w[f"{name}.bias"], 0)
             states[t] = states[t] + kept * h
-    if model.text == "words":
-        states = e
     return np.array([np.maximum(w["leave.weight"] @ h + w["leave.bias"], 0) for h in states])
 
 
