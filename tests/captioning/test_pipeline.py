@@ -11,12 +11,14 @@ import tinyconv
 from tinyconv import models
 from tinyconv.captioning import pipeline
 from tinyconv.captioning.pipeline import train_captioner
-from tinyconv.captioning.snippets import Snippets
+from tinyconv.captioning.regions import Regions, detected_regions
+from tinyconv.captioning.snippets import Snippets, snippets
 from tinyconv.cli import train_captioner as command
 from tinyconv.cli.main import main
 from tinyconv.data import Normalize
 from tinyconv.data.captioned_scenes import CaptionedScenes
-from tinyconv.text import Vocabulary
+from tinyconv.models.captioner import Captioner
+from tinyconv.text import Vocabulary, pad
 
 EPOCHS = {"detector": 1, "alignment": 1, "snippet": 1, "sentence": 1}
 TRANSFORM = Normalize(0.5, 0.25)
@@ -33,6 +35,21 @@ def new(scenes: CaptionedScenes):
     return models.captioner(vocabulary.words, hidden=16), vocabulary
 
 
+def seen_by(model: Captioner, scenes: CaptionedScenes, top: int) -> Regions:
+    """What the detector finds in images that are prepared as its training images were."""
+    return detected_regions(model.detector, [TRANSFORM(image, None) for image in scenes.scenes.images], top)
+
+
+def all_words(scenes: CaptionedScenes, vocabulary: Vocabulary, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all sentences, and which image each is of."""
+    said = [(i, vocabulary.encode(sentence)) for i, of in enumerate(scenes.sentences) for sentence in of]
+    return pad([ids for _, ids in said], limit), np.array([i for i, _ in said])
+
+
+def equal(found, wanted) -> bool:
+    return all(map(np.array_equal, found, wanted))
+
+
 def test_every_stage_learns_from_the_one_before(scenes: CaptionedScenes, tmp_path: Path) -> None:
     model, vocabulary = new(scenes)
     lines: list[str] = []
@@ -43,7 +60,10 @@ def test_every_stage_learns_from_the_one_before(scenes: CaptionedScenes, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == set(EPOCHS) == set(learnt.histories)
     assert len(learnt.regions.counts) == len(learnt.features) == 24 and learnt.features.shape[1] == 460
     assert learnt.regions.counts.max() <= 6 and not model.training
+    assert equal(learnt.regions, seen_by(model, scenes, 5))
     # Snippets are parts of the sentences of their image, and of regions that it has.
+    cut = snippets(learnt.alignment, learnt.regions, *all_words(scenes, vocabulary, 20), beta=1.0)
+    assert equal(learnt.snippets[:2], cut[:2]) and len(cut.words) > 0
     assert (learnt.snippets.region >= 1).all()
     for n, place, ids in zip(*learnt.snippets, strict=True):
         assert place < learnt.regions.counts[n]
@@ -55,6 +75,59 @@ def test_every_stage_learns_from_the_one_before(scenes: CaptionedScenes, tmp_pat
     model.sentence.generate = lambda features, *how: told.append(features) or generate(features, *how)
     model.describe(image)
     np.testing.assert_array_equal(told[0][0], learnt.features[5])
+
+
+def test_what_every_stage_is_given(scenes: CaptionedScenes, monkeypatch, tmp_path: Path) -> None:
+    model, vocabulary = new(scenes)
+    calls: dict[str, tuple] = {}
+
+    def stage(name: str, given: tuple, how: dict) -> str:
+        calls[name] = (*given, how)
+        return f"history of {name}"
+
+    train_detector = pipeline.train_detector
+    monkeypatch.setattr(
+        pipeline, "train_detector",
+        lambda *given, **how: stage("detector", given, how) and train_detector(*given, **how),
+    )  # fmt: skip
+    monkeypatch.setattr(pipeline, "train_alignment", lambda *given, **how: stage("alignment", given, how))
+    monkeypatch.setattr(
+        pipeline, "train_caption",
+        lambda *given, **how: stage("snippet" if given[0] is model.snippet else "sentence", given, how),
+    )  # fmt: skip
+    monkeypatch.setattr(pipeline, "LIMIT", 6)
+    epochs = {"detector": 1, "alignment": 2, "snippet": 3, "sentence": 4}
+    learnt = train_captioner(
+        model, scenes, vocabulary, TRANSFORM, epochs=epochs, top=2, beta=0.01, seed=5, out=tmp_path,
+        say=lambda _: None, progress=False,
+    )  # fmt: skip
+    for name, passes in epochs.items():
+        how = {key: value for key, value in calls[name][-1].items() if key != "batch_size"}
+        assert how == {"epochs": passes, "seed": 5, "out": tmp_path / name, "progress": False}
+    assert list(calls) == list(epochs) and learnt.histories["snippet"] == "history of snippet"
+
+    # Regions are of prepared images, at most two and the whole.
+    assert calls["detector"][0] is model.detector and equal(learnt.regions, seen_by(model, scenes, 2))
+    assert learnt.regions.counts.max() == 3
+    assert not equal(learnt.regions[1:2], detected_regions(model.detector, scenes.scenes.images, 2)[1:2])
+
+    words, image_of = all_words(scenes, vocabulary, 6)
+    matcher, pairs, _ = calls["alignment"]
+    assert matcher is learnt.alignment and equal((pairs.words, pairs.image_of), (words, image_of))
+    assert equal((pairs.features, pairs.counts), learnt.regions[1:])
+    assert words.shape[1] == 6 and all_words(scenes, vocabulary, 20)[0].shape[1] > 6
+
+    cut = snippets(matcher, learnt.regions, words, image_of, beta=0.01)
+    assert equal(learnt.snippets[:2], cut[:2]) and equal(learnt.snippets.words, cut.words)
+    assert len(cut.words) != len(snippets(matcher, learnt.regions, words, image_of, beta=1.0).words)
+    speaker, pairs, spoken, _ = calls["snippet"]
+    assert speaker is model.snippet and spoken.words == vocabulary.words
+    np.testing.assert_array_equal(pairs.features[pairs.image_of], learnt.regions.features[cut.image, cut.region])
+    np.testing.assert_array_equal(pairs.words, pad(cut.words, 6))
+
+    speaker, pairs, spoken, _ = calls["sentence"]
+    assert speaker is model.sentence and spoken is vocabulary
+    assert equal((pairs.features, pairs.words, pairs.image_of), (learnt.features, words, image_of))
 
 
 @pytest.mark.parametrize("count", [0, 3])
