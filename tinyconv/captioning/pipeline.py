@@ -23,7 +23,7 @@ from tinyconv.text import Vocabulary, lengths_of, pad
 
 TOP = 5  # regions beside the whole image
 LEAST, REGIONS = 0.5, 19  # probability and number of detections that are spoken of: those of Captioner.describe
-EPOCHS = {"detector": 6, "alignment": 15, "snippet": 10, "sentence": 40}
+EPOCHS = {"detector": 6, "alignment": 15, "snippet": 10, "sentence": 20}
 LIMIT = 20  # words of a sentence
 
 

@@ -130,6 +130,7 @@ def captioner(
     *,
     snippets: bool = True,
     hidden: int | None = None,
+    look: str = "always",
     in_channels: int = 3,
     image_size: tuple[int, int] | None = None,
     scale: str = "lesson",
@@ -149,6 +150,9 @@ def captioner(
         Whether there is a generator for regions.
     hidden : int, optional
         Hidden units of the generators, by default those of the scale.
+    look : {"always", "first"}
+        When the generator of whole scenes sees the layout: at every step, or at the first, as in the paper. For scenes
+        of digits every step is better (lesson 08 has the figures): 460 numbers are much to keep in mind.
     in_channels, image_size, scale, width, device, dtype
         See :func:`tinyconv.models.faster_rcnn`; the scale is that of all three networks, and by default the lesson's:
         the paper has no such chain of three.
@@ -167,12 +171,12 @@ def captioner(
     place: dict[str, Any] = {"scale": scale, "width": width, "device": device, "dtype": dtype}
     detector = faster_rcnn(num_classes, in_channels=in_channels, image_size=image_size, **place)
     units = detector.get_submodule("cls_score").in_features
-    sentence = caption(words, features=layout_size(num_classes), hidden=hidden, **place)
+    sentence = caption(words, features=layout_size(num_classes), hidden=hidden, look=look, **place)
     snippet = caption(words, features=units, hidden=hidden, **place) if snippets else None
     model = Captioner(detector, sentence, snippet)
     shape = detector.input_shape
     assert shape is not None
     return describe(
         model, "captioner", shape, words=words, num_classes=num_classes, snippets=snippets, hidden=hidden,
-        in_channels=in_channels, image_size=shape[1:], scale=scale, width=width, dtype=np.dtype(dtype).name,
+        look=look, in_channels=in_channels, image_size=shape[1:], scale=scale, width=width, dtype=np.dtype(dtype).name,
     )  # fmt: skip
