@@ -119,8 +119,9 @@ def _all(scores: Any) -> dict[str, float]:
 def measure_sentences(seed: int, sizes: tuple[int, int] = SIZES) -> dict[str, Any]:
     """The pipeline on 1,500 scenes; sentences of 200 others from the layout of what the detector finds.
 
-    The generator sees the layout at every step, which was chosen on seed 0. Beams of 7 and 1; the first sentence of the training scene with the nearest layout; a fresh sentence of the grammar.
-    Corpus scores against the scenes' 3 to 5 sentences.
+    The generator sees the layout at every step, which was chosen on seed 0. Beams of 7 and 1; the first sentence of the
+    training scene with the nearest layout; a fresh sentence of the grammar. Corpus scores against the scenes' 3 to 5
+    sentences.
     """
     piped = _pipeline(seed, sizes)
     return _judged(piped.model.sentence, piped.learnt.features, piped.features, seed, sizes)
@@ -222,7 +223,7 @@ def _variants(runs: Runs, names: dict[str, str]) -> str:
 
 
 def measure_look(seed: int, sizes: tuple[int, int] = SIZES) -> dict[str, Any]:
-    """The layouts of ``sentences``; its generator, and one that looks at the first step only and learns for 40 epochs."""
+    """The layouts of ``sentences``; its generator, and one that looks at the first step only (40 epochs)."""
     piped = _pipeline(seed, sizes)
     known, seen = piped.learnt.features, piped.features
     models = {"first": _learnt(known, seed, sizes, "first"), "always": piped.model.sentence}
