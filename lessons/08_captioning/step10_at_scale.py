@@ -9,6 +9,7 @@
 # sentences is no good at naming parts.
 
 # %%
+import json
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -27,6 +28,12 @@ from tinyconv.data.pairs import SentencePairs
 from tinyconv.text import Vocabulary, bleu
 
 lesson = tinyconv.lesson_step(__name__)
+PAPER = {
+    "retrieval": "Flickr8k, annotation R@1 16.5 % of 1,000 pictures, median rank 7.6; search 11.8 %, 12.4",
+    "sentences": "COCO, BLEU-4 0.230; a sentence of the nearest picture 0.100",
+    "beam": "sentences that are training sentences: beam 1 25 %, beam 7 60 %",
+    "regions": "BLEU-1 0.352, BLEU-2 0.230; trained on whole pictures 0.142, 0.060; nearest region 0.229, 0.105",
+}
 VOCABULARIES = {"Flickr8k": 2538, "Flickr30k": 7414, "COCO": 8791}
 
 # %% [markdown]
@@ -40,16 +47,10 @@ VOCABULARIES = {"Flickr8k": 2538, "Flickr30k": 7414, "COCO": 8791}
 def sizes() -> None:
     """Print the networks at the paper's scale, layer by layer for Flickr8k."""
     for name, words in VOCABULARIES.items():
-        counts = [
-            count(models.build(kind, words=words, scale="paper", device="meta")) for kind in ("caption", "alignment")
-        ]
+        built = [models.build(kind, words=words, scale="paper", device="meta") for kind in ("caption", "alignment")]
+        counts = [sum(p.numel() for p in model.parameters()) for model in built]
         print(f"{name:9s} {words:5,} words: generator {counts[0]:9,} parameters, alignment {counts[1]:9,}")
     print(tinyconv.summary(models.build("caption", words=VOCABULARIES["Flickr8k"], scale="paper")))
-
-
-def count(model: Any) -> int:
-    """Return the number of parameters."""
-    return sum(p.numel() for p in model.parameters())
 
 
 # %% [markdown]
@@ -91,7 +92,7 @@ def compare(short: bool) -> None:
     train, test = scenes("train", n, lesson.seed), scenes("test", tests, lesson.seed)
     boxes = [[found.scenes.truth(i).boxes for i in range(len(found))] for found in (train, test)]
     looks = [
-        given_regions(seen, f.scenes.images, of, transform=NORMAL) for f, of in zip((train, test), boxes, strict=True)
+        given_regions(seen, f.scenes.images, b, transform=NORMAL) for f, b in zip((train, test), boxes, strict=True)
     ]
     phrases = [[mentions(one) for of in found.attributes for one in of] for found in (train, test)]
     parts = [np.concatenate([rows[1:c] for rows, c in zip(look.features, look.counts, strict=True)]) for look in looks]
@@ -100,29 +101,30 @@ def compare(short: bool) -> None:
         "whole scenes": pairs_of(looks[0].features[:, 0] / scale, train, words),
         "regions": SentencePairs(parts[0] / scale, [[words.encode(text) for text in of] for of in phrases[0]]),
     }
-    table = {}
+    table: dict[str, Any] = {}
     for name, pairs in learnt.items():
         model = build(words, parts[0].shape[1], lesson.seed)
         learn(model, pairs, words, lesson.seed, epochs=1 if short else 12)
         texts = said(model, parts[1] / scale)[0]
-        table[name] = bleu(texts, phrases[1], 2).scores
-        print(
-            f"learnt {name:13s} BLEU-1 {table[name][0]:.3f}, BLEU-2 {table[name][1]:.3f}, such as '{texts[0]}'",
-            flush=True,
-        )
+        one, two = table[name] = bleu(texts, phrases[1], 2).scores
+        print(f"learnt {name:13s} BLEU-1 {one:.3f}, BLEU-2 {two:.3f}, such as '{texts[0]}'", flush=True)
     fig, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
-    for k, (name, scores) in enumerate(
-        {**table, "paper, whole": [0.142, 0.06], "paper, regions": [0.352, 0.23]}.items()
-    ):
+    table |= {"paper, whole pictures": [0.142, 0.06], "paper, regions": [0.352, 0.23]}
+    for k, (name, scores) in enumerate(table.items()):
         axis.bar(np.arange(2) + 0.2 * (k - 1.5), scores, width=0.18, label=name)
     axis.set_xticks(range(2), ["BLEU-1", "BLEU-2"])
     axis.set(title="what is said of regions")
     axis.legend(fontsize=8)
-    lesson.save(
-        fig,
-        "regions-or-scenes",
-        alt="BLEU-1 and 2 on regions: what has learnt regions is far ahead, here and in the paper",
-    )
+    alt = "BLEU-1 and 2 on regions: what has learnt regions is far ahead, here and in the paper"
+    lesson.save(fig, "regions-or-scenes", alt=alt)
+
+
+def beside() -> None:
+    """Print the paper's numbers and those that the lesson's claims measured: three seeds, claims.py."""
+    if lesson.script is not None:
+        claims = json.loads(lesson.script.with_name("results.json").read_text("utf-8"))["claims"]
+        for name, said_there in PAPER.items():
+            print(f"{name}\n  paper  {said_there}\n  here   {claims[name]['measured']}")
 
 
 # %%
@@ -136,4 +138,6 @@ if __name__ == "__main__":
     learn_from(read_karpathy(files[2]), read_features(files[3]), 1 if lesson.smoke else 10)
     print()
     compare(lesson.smoke)
+    print()
+    beside()
     lesson.next("exercises.py", why="write these parts yourself")
