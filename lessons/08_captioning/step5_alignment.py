@@ -47,12 +47,13 @@ def by_digit(model: Any, words: Any, seen: Any) -> tuple[np.ndarray, float, floa
 
 
 # %% [markdown]
-# ## Dropout decides
+# ## Dropout, and places
 #
-# Without dropout the same network finds more: its ranks are better. But words of some digits point at boxes that show
-# something else, or nothing. Nothing forces "five" to find fives, as long as some word of its sentence does, and the
-# recurrent network tells each word its neighbours. With dropout a tenth of all numbers is missing at each step, and
-# every word had better stand for itself. R@1 does not show it; one has to look where words point.
+# Without dropout the first network finds more: its ranks are a little better. But words of some digits point at boxes
+# that show something else, or nothing. Nothing forces "nine" to find nines, as long as some word of its sentence does,
+# and the recurrent network tells each word its neighbours. With dropout a tenth of all numbers is missing at each step,
+# and every word had better stand for itself. R@1 does not show it; one has to look where words point. The third network
+# has twice the units, dropout, and knows where a region is and how large: "big" and "above" have something to find.
 
 
 # %%
