@@ -123,12 +123,13 @@ def scores(v, counts, s, lengths, dscores):
 
 
 def ranking_loss(scores, margin=1.0):
-    """Return (loss, gradient): by how much pairs that belong together are behind strangers (eq. 9).
+    """Return (loss, gradient): by how much pairs that belong together are behind strangers (eq. 9, over B).
 
         C = 1/B sum_k [ sum_{l != k} max(0, S_kl - S_kk + margin) + sum_{l != k} max(0, S_lk - S_kk + margin) ]
 
     ``scores`` (B, B) holds S_kl of image k (row) with sentence l (column); sentence k belongs to image k. The first sum
-    ranks all sentences for an image, the second all images for a sentence. ``gradient`` (B, B) is dC/dS; the slope of
+    ranks all sentences for an image, the second all images for a sentence. The paper adds up, and so does step 3; here
+    the sum is divided by B. ``gradient`` (B, B) is dC/dS; the slope of
     max(0, m) at m = 0 is taken as 0. A batch of one pair has no stranger: its loss and its gradient are 0.
 
     Difficulty 2 of 3, 25 minutes. Hint: make two (B, B) arrays of what stands in max(0, ...), the pair's own score

@@ -102,6 +102,7 @@ print(f"three pictures with three sentences, by hand and the library's: {np.allc
 #
 #     C = sum_k [ sum_{l != k} max(0, S_kl - S_kk + 1) + sum_{l != k} max(0, S_lk - S_kk + 1) ]
 #
+# The paper adds up; training and exercise 8.5 take the mean over the pictures, C / B.
 # If all scores are equal each term is 1, and C is 2 B (B - 1). A pair with l = k would add 1 whatever is learnt; so it
 # is left out. Two sentences of one scene may meet in a batch, and then count as wrong for each other. If a step was too
 # long and every ReLU of s_t is off, all scores are 0, and the loss stays at 2 B (B - 1): no gradient leads away.

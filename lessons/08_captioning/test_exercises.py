@@ -65,6 +65,7 @@ def states(x, weight, h0=None, lengths=None, reverse=False, relu=True, kernel=No
     y = np.full(x.shape, np.nan, x.dtype)
     found = quietly(kernel or exercises.rnn_forward, x, weight, h0, lengths, reverse, relu, outputs=(y,))
     assert found is None, "a kernel returns nothing"
+    assert not (y.size and np.isnan(y).all()), "rnn_forward writes nothing yet (task 8.1)"
     return y
 
 
@@ -158,6 +159,7 @@ def gradients(dy, y, weight, lengths=None, reverse=False, relu=True, kernel=None
     dx, dh0 = np.full(y.shape, np.nan, y.dtype), np.full((len(y), y.shape[2]), np.nan, y.dtype)
     found = quietly(kernel or exercises.rnn_backward, dy, y, weight, lengths, reverse, relu, outputs=(dx, dh0))
     assert found is None, "a kernel returns nothing"
+    assert not (dx.size and np.isnan(dx).all()), "rnn_backward writes nothing yet (task 8.2)"
     return dx, dh0
 
 
@@ -258,7 +260,9 @@ def means(x, parts, lengths=None):
     """Return the student's s."""
     x = np.asarray(x)
     lengths = np.full(len(x), x.shape[1]) if lengths is None else np.asarray(lengths)
-    return quietly(exercises.brnn, x, lengths, *parts)
+    s = quietly(exercises.brnn, x, lengths, *parts)
+    assert s is not None, "brnn returns nothing yet (task 8.3)"
+    return s
 
 
 @meaning
@@ -346,7 +350,9 @@ def compared(v, s, dscores=None, counts=None, lengths=None):
     counts = np.full(len(v), v.shape[1]) if counts is None else np.asarray(counts)
     lengths = np.full(len(s), s.shape[1]) if lengths is None else np.asarray(lengths)
     dscores = np.ones((len(v), len(s))) if dscores is None else np.asarray(dscores, float)
-    return quietly(exercises.scores, v, counts, s, lengths, dscores)
+    found = quietly(exercises.scores, v, counts, s, lengths, dscores)
+    assert found is not None, "scores returns nothing yet (task 8.4)"
+    return found
 
 
 @scoring

@@ -32,7 +32,9 @@ def cost_of(logits, words):
     before = logits.copy(), words.copy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cost, gradient = exercises.caption_cost(logits, words)
+        found = exercises.caption_cost(logits, words)
+    assert found is not None, "caption_cost returns nothing yet (task 8.8)"
+    cost, gradient = found
     np.testing.assert_array_equal(logits, before[0], err_msg="logits were changed")
     np.testing.assert_array_equal(words, before[1], err_msg="words were changed")
     assert np.shape(gradient) == logits.shape
@@ -139,8 +141,11 @@ def chain(table, calls=None):
 def search(step, beam, limit, state=None):
     """Return the student's list, each part of the kind that was wanted."""
     found = exercises.beam_search(step, np.zeros((1, 1)) if state is None else state, beam, limit)
+    assert found is not None, "beam_search returns nothing yet (task 8.9)"
     for words, value, finished in found:
-        assert isinstance(words, tuple) and isinstance(finished, bool | np.bool_) and np.isfinite(value)
+        assert isinstance(words, tuple), f"words must be a tuple, got {words!r}"
+        assert isinstance(finished, bool | np.bool_), f"{words}: finished must be a bool, got {finished!r}"
+        assert np.isfinite(value), f"{words}: log probability {value}; impossible words (-inf) are not taken"
     return [(tuple(int(word) for word in words), float(value), bool(finished)) for words, value, finished in found]
 
 
@@ -180,7 +185,7 @@ def test_8_9_the_end_takes_a_step():
 def test_8_9_no_step_without_beginnings_and_no_ended_ones_in_it():
     calls = []
     search(chain([[0.5, 0.5, 0], [0.4, 0, 0.6], [1, 0, 0]], calls), 3, 20)
-    assert calls == [[0], [1], [2]]
+    assert calls == [[0], [1], [2]], f"step was called with these last words: {calls}; what has ended is not passed on"
 
 
 @searching
@@ -280,6 +285,7 @@ def judged(score, candidates, references, **how):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = score(*given, **how)
+    assert found is not None, f"{score.__name__} returns nothing yet (task 8.{10 if score.__name__ == 'bleu' else 11})"
     assert given == (split(candidates), split(references)), "the sentences were changed"
     return np.asarray(found, float)
 
