@@ -86,6 +86,7 @@ def test_a_sentence_its_beam_and_a_figure(here, capsys):
         "    -0.92  a red thing",  # ln(.5 * .8)
         "    -1.39  nothing",  # ln .25
         "    -2.30  a thing",  # ln(.5 * .2)
+        "  (it found one object with a score of 0.5 or more: what the sentence says of others is a guess)",
         f"figure: {Path('tinyconv-output/caption/street-caption.png')}",
         "next: tinyconv caption street.png --weights net.npz --regions",
     ]
@@ -110,7 +111,7 @@ def test_the_beam_is_the_one_that_was_asked_for_and_three_of_its_sentences_are_p
     for beam in ([], ["--beam", "2"], ["--beam", "1"]):
         assert main(["caption", "street.png", "--weights", "net.npz", *beam]) == 0
         lines = capsys.readouterr().out.splitlines()
-        found[" ".join(beam)] = lines[0], [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
+        found[" ".join(beam)] = lines[0], [line.split(maxsplit=1) for line in lines if line.startswith("   ")]
     best = [["-0.92", "nothing"], ["-1.43", "a red thing"], ["-1.56", "a thing"]]  # ln .4, ln .24, ln .21; "a" has .15
     assert found[""] == ("street.png: nothing", best)
     assert found["--beam 2"] == ("street.png: nothing", best[:2])
@@ -122,7 +123,9 @@ def test_regions(here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[4:] == [
         "  regions:",
+        "  class      score    left    top  right bottom    log p  snippet",
         "  red thing   0.88      20     10     60     50    -0.25  a red thing",
+        "  (it found one object with a score of 0.5 or more: what the sentence says of others is a guess)",
         f"figure: {Path('found/here/street-caption.png')}",
         "next: tinyconv caption street.png --weights net.npz --beam 1",
     ]
@@ -144,12 +147,36 @@ def test_nothing_is_found(here, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "night.png: nothing",
         "     0.00  nothing",
+        "  regions: none",
         "  (it found nothing with a score of 0.5 or more: the sentence is a guess)",
         f"figure: {Path('tinyconv-output/caption/night-caption.png')}",
         "next: tinyconv caption night.png --weights net.npz --beam 1",
     ]
     assert main(["caption", "street.png", "--weights", "net.npz", "--least", "0.9"]) == 0
     assert "it found nothing with a score of 0.9 or more" in capsys.readouterr().out
+
+
+def test_the_columns_names_stand_above_short_classes(here, capsys):
+    tinyconv.save("short.npz", redness(), classes=["3"])
+    assert main(["caption", "street.png", "--weights", "short.npz", "--regions"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("  regions:") + 1
+    assert lines[start : start + 2] == [
+        "  class  score    left    top  right bottom    log p  snippet",
+        "  3       0.88      20     10     60     50    -0.25  a red thing",
+    ]
+
+
+def test_what_to_try_next_keeps_what_was_given(here, capsys):
+    for given, wanted in (
+        ("--least 0.9", "--least 0.9 --regions"),
+        ("--least 0.9 --limit 5 --beam 2", "--limit 5 --least 0.9 --beam 2 --regions"),
+        ("--least 0.9 --regions", "--least 0.9 --beam 1"),
+        ("--beam 1 --regions", "--beam 7"),
+    ):
+        assert main(["caption", "street.png", "--weights", "net.npz", *given.split()]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == f"next: tinyconv caption street.png --weights net.npz {wanted}"
 
 
 def test_a_sentence_without_words_is_said_to_be_one(here, capsys, monkeypatch):
@@ -211,12 +238,12 @@ def test_a_real_captioner(here, capsys):
     assert lines[0] == f"street.png: {said.sentence or '(no word)'}"
     assert lines[1].split()[0] == f"{said.beam.best.log_probability:.2f}"
     assert 1 <= len(said.boxes) == len(said.snippets) <= 19
-    regions = lines[lines.index("  regions:") + 1 :]
+    regions = lines[lines.index("  regions:") + 2 :]
     for line, box, value, text in zip(regions, said.boxes, said.log_probabilities, said.snippets, strict=False):
         assert line.split()[0] in ("one", "two")
         assert line.split()[2:7] == [*(f"{edge:.0f}" for edge in box), f"{value:.2f}"]
         assert line.endswith(text or "(no word)")
-    assert regions[len(said.boxes)].startswith("figure: ")
+    assert regions[len(said.boxes)].startswith(("figure: ", "  (it found one object"))
 
 
 def test_without_weights_it_is_the_lessons_captioner(here, capsys):
@@ -261,6 +288,7 @@ def test_a_model_of_features_is_no_use_to_any_command(name, command, here, capsy
     "arguments, code, message",
     [
         (["none.png"], 1, "caption: there is no file none.png"),
+        (["my pics"], 2, "my pics is a folder; give its pictures: tinyconv caption 'my pics'/*.png"),
         (["net.npz"], 1, "cannot read the image net.npz"),
         (["street.png", "--weights", "none.npz"], 1, "none.npz"),
         (["street.png", "--weights", "street.png"], 2, "street.png is no checkpoint of tinyconv; tinyconv train capti"),
@@ -281,6 +309,7 @@ def test_a_model_of_features_is_no_use_to_any_command(name, command, here, capsy
     ],
 )
 def test_errors_are_one_line(arguments, code, message, here, capsys):
+    Path("my pics").mkdir()
     tinyconv.save("lenet.npz", models.lenet5())
     tinyconv.save("faster.npz", models.faster_rcnn(2, scale="lesson", width=0.25))
     tinyconv.save("gan.npz", models.gan(image_size=8, scale="lesson", width=0.1))

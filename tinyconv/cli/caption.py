@@ -78,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"{file}: {_shown(said.sentence)}")
         for line in [*_sentences(said, model), *(_regions(said, classes) if options.regions else [])]:
             print(line)
-        if not len(said.boxes):
-            print(f"  (it found nothing with a score of {options.least:g} or more: the sentence is a guess)")
+        if len(said.boxes) < 2:
+            print(f"  ({_guessed(len(said.boxes), options.least)})")
         hint = size_hint(model, transform, image.shape[1:])
         if hint:
             print(f"  ({hint})")
@@ -129,6 +129,9 @@ def _checked(options: argparse.Namespace) -> Path:
     if not 0 <= options.least <= 1:
         raise UsageError(f"--least is a probability in [0, 1], got {options.least:g}")
     for file in options.files:
+        if Path(file).is_dir():
+            pictures = f"{shlex.quote(str(Path(file)))}/*.png"
+            raise UsageError(f"{file} is a folder; give its pictures: tinyconv caption {pictures}")
         if not Path(file).is_file():
             raise FileNotFoundError(f"caption: there is no file {file}")
     folder = Path(options.out or Path(OUTPUT) / "caption")
@@ -144,6 +147,13 @@ def _shown(text: str) -> str:
     return text or SILENT
 
 
+def _guessed(count: int, least: float) -> str:
+    """Return what to think of a sentence about no object, or one: it may speak of more."""
+    if not count:
+        return f"it found nothing with a score of {least:g} or more: the sentence is a guess"
+    return f"it found one object with a score of {least:g} or more: what the sentence says of others is a guess"
+
+
 def _sentences(said: Any, model: Any) -> list[str]:
     """Return a line for each of the best sentences of the beam."""
     lines = []
@@ -154,12 +164,14 @@ def _sentences(said: Any, model: Any) -> list[str]:
 
 
 def _regions(said: Any, classes: list[str] | None) -> list[str]:
-    """Return a line for each region, under a title."""
-    lines = table(said, classes)
+    """Return a line for each region, under a title and the columns' names."""
+    lines = table(said, classes, len("class"))
     if not lines:
-        return []
+        return ["  regions: none"]
+    columns = "score  " + " ".join(f"{edge:>6}" for edge in ("left", "top", "right", "bottom"))
+    head = f"  class{columns:>{len(lines[0]) - len('  class')}}    log p  snippet"
     parts = zip(lines, said.log_probabilities, said.snippets, strict=True)
-    return ["  regions:", *(f"{line}  {value:7.2f}  {_shown(text)}" for line, value, text in parts)]
+    return ["  regions:", head, *(f"{line}  {value:7.2f}  {_shown(text)}" for line, value, text in parts)]
 
 
 def _figure(image: Any, said: Any, regions: bool) -> Any:
@@ -175,5 +187,9 @@ def _figure(image: Any, said: Any, regions: bool) -> Any:
 
 def _next(options: argparse.Namespace, weights: Path, file: str, snippets: bool) -> str:
     """Return what to try next with the first picture that was read."""
-    other = "--regions" if snippets and not options.regions else f"--beam {1 if options.beam > 1 else _BEAM}"
-    return f"next: tinyconv caption {shlex.quote(file)} --weights {shlex.quote(str(weights))} {other}"
+    usual, other = {"limit": _LIMIT, "least": _LEAST}, f"--beam {1 if options.beam > 1 else _BEAM}"
+    if snippets and not options.regions:
+        usual, other = usual | {"beam": _BEAM}, "--regions"
+    given = [f"--{name} {getattr(options, name)}" for name in usual if getattr(options, name) != usual[name]]
+    command = f"tinyconv caption {shlex.quote(file)} --weights {shlex.quote(str(weights))}"
+    return " ".join([f"next: {command}", *given, other])

@@ -127,10 +127,10 @@ def size_hint(model: Any, transform: Any, size: tuple[int, ...]) -> str:
     return f"it learned from pictures of {there}, this one has {here}: objects should be as large as they were there"
 
 
-def table(found: Any, classes: list[str] | None) -> list[str]:
-    """Return a line for each object: class, score, box in whole pixels."""
+def table(found: Any, classes: list[str] | None, width: int = 0) -> list[str]:
+    """Return a line for each object: class in a column at least so wide, score, box in whole pixels."""
     names = [classes[k] if classes else f"class {k}" for k in found.labels]
-    wide = max(map(len, names), default=0)
+    wide = max([width, *map(len, names)])
     return [
         f"  {name:<{wide}}  {score:5.2f}  {' '.join(f'{edge:6.0f}' for edge in box)}"
         for name, score, box in zip(names, found.scores, found.boxes, strict=True)
