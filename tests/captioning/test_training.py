@@ -239,6 +239,14 @@ def test_the_papers_optimizer() -> None:
     ("call", "error", "message"),
     [
         (lambda: train_alignment(captions()[0], aligned_pairs()), TypeError, "must be an alignment model, got Caption"),
+        (
+            lambda: train_alignment(alignment(), (regions().features, IDS)), TypeError,
+            r"train_alignment: pairs must be tinyconv\.data\.SentencePairs, got tuple$",
+        ),
+        (
+            lambda: train_caption(captions()[0], (regions().features[:, 0], IDS), VOCABULARY), TypeError,
+            r"train_caption: pairs must be tinyconv\.data\.SentencePairs, got tuple$",
+        ),
         (lambda: train_alignment(alignment(), captions()[1]), ValueError, "how many regions an image has"),
         (lambda: train_alignment(alignment(), aligned_pairs()), ValueError, "a batch of 50 pairs, got 7"),
         (lambda: train_caption(alignment(), captions()[1], VOCABULARY), TypeError, "must be a caption model"),

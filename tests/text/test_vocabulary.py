@@ -51,6 +51,16 @@ def test_encode_leaves_out_what_it_lacks() -> None:
     assert vocabulary.missing("a dog") == []
 
 
+@pytest.mark.parametrize("what", ["encode", "missing"])
+def test_a_list_of_sentences_is_no_sentence(what: str) -> None:
+    vocabulary = Vocabulary(["<end>", "a", "new york"], [1, 1, 1])
+    message = f"Vocabulary.{what}: 'a dog' is no single word; encode one sentence at a time"
+    with pytest.raises(ValueError, match=message):
+        getattr(vocabulary, what)(["a dog"])
+    getattr(vocabulary, what)(["a", "dog", "new york"])  # a word that it was given
+    assert vocabulary.encode(["new york", "a"]).tolist() == [2, 1]
+
+
 def test_decode_stops_at_end_and_at_padding() -> None:
     vocabulary = Vocabulary.build(SENTENCES, threshold=2)
     assert vocabulary.decode([5, 3, 4]) == "the dog runs"

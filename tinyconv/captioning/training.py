@@ -48,26 +48,36 @@ def train_alignment(
     Parameters
     ----------
     model : Alignment
-    pairs : SentencePairs
+    pairs : tinyconv.data.SentencePairs
         With counts: rows begin with the number of an image's regions.
     epochs : int
         Passes over all sentences.
+    lr : float
+        Rate at first.
     momentum : float, optional
         SGD with this momentum in the place of Adam.
+    batch_size : int
+        Pairs per step; what is left at an epoch's end is not used in it.
     seed : int
         Of the order and of dropout.
     **how
         For ``fit``: callbacks (:class:`RetrievalCheck`), out, resume, progress ...
 
+    Returns
+    -------
+    History
+        A row per epoch.
+
     Raises
     ------
     TypeError
-        The model is no alignment model.
+        The model is no alignment model, or pairs are no SentencePairs.
     ValueError
         The pairs have no counts, or there are fewer than a batch has.
     """
     if not isinstance(model, Alignment):
         raise TypeError(f"train_alignment: model must be an alignment model, got {type(model).__name__}")
+    _check_pairs("train_alignment", pairs)
     if pairs.counts is None:
         raise ValueError("train_alignment: pairs must know how many regions an image has; give SentencePairs counts=")
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -91,31 +101,51 @@ def train_caption(
     """Train a generator by the probability of the true sentences and :func:`tinyconv.fit`.
 
     RMSprop, rate 0.003, a fifth of it for the last 30 % of the epochs, elements of gradients within +-5. A new model's
-    last bias is set to the words' frequencies first.
+    last bias is set to the words' frequencies first. Then ``model.generate`` says sentences.
 
     Parameters
     ----------
     model : Caption
-    pairs : SentencePairs
+    pairs : tinyconv.data.SentencePairs
         Features (F,) of an image or a region, and word ids.
     vocabulary : Vocabulary
         Of which the ids are.
     epochs : int
         Passes over all sentences.
+    lr : float
+        Rate of RMSprop at first.
+    batch_size : int
+        Pairs per step; what is left at an epoch's end is not used in it.
     seed : int
         Of the order and of dropout.
     **how
         For ``fit``: callbacks (:class:`PerplexityCheck`), out, resume, progress ...
 
+    Returns
+    -------
+    History
+        A row per epoch.
+
     Raises
     ------
     TypeError
-        The model is no caption model.
+        The model is no caption model, or pairs are no SentencePairs.
     ValueError
         The vocabulary is of another size, or there are fewer pairs than a batch has.
+
+    Examples
+    --------
+    >>> features, sentences = np.eye(3), [["a dog", "the dog"], ["a cat"], ["a bird"]]
+    >>> vocabulary = tinyconv.text.Vocabulary.build([s for of in sentences for s in of], threshold=1)
+    >>> pairs = tinyconv.data.SentencePairs(features, [[vocabulary.encode(s) for s in of] for of in sentences])
+    >>> model = tinyconv.models.caption(vocabulary.words, features=3, scale="lesson")
+    >>> history = train_caption(model, pairs, vocabulary, epochs=20, batch_size=4, progress=False)
+    >>> model.decode(model.generate(features[1:2])[0].best.words)
+    'a cat'
     """
     if not isinstance(model, Caption):
         raise TypeError(f"train_caption: model must be a caption model, got {type(model).__name__}")
+    _check_pairs("train_caption", pairs)
     if pairs.counts is not None:
         raise ValueError("train_caption: pairs must be of one vector and a sentence; give SentencePairs no counts")
     if len(vocabulary) != model.word.num_embeddings:
@@ -126,6 +156,11 @@ def train_caption(
         bias_to_frequencies(model, vocabulary)
     optimizer = optim.RMSprop(model.parameters(), lr=lr, alpha=ALPHA)
     return _fit("train_caption", model, pairs, caption_loss, optimizer, epochs, batch_size, seed, how)
+
+
+def _check_pairs(who: str, pairs: Any) -> None:
+    if not isinstance(pairs, SentencePairs):
+        raise TypeError(f"{who}: pairs must be tinyconv.data.SentencePairs, got {type(pairs).__name__}")
 
 
 def _fit(

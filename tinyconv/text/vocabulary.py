@@ -109,14 +109,29 @@ class Vocabulary:
         """Return the numbers of a sentence's words, (T,) int64; words that are not known are left out.
 
         Neither START nor END is added. :meth:`missing` says what was left out.
+
+        Raises
+        ------
+        TypeError
+            The sentence is neither a string nor a list of words.
+        ValueError
+            A list holds text of several words, such as a list of sentences does.
         """
-        words = as_words("Vocabulary.encode", sentence)
+        words = self._of("Vocabulary.encode", sentence)
         return np.array([self._numbers[word] for word in words if word in self._numbers], np.int64)
 
     def missing(self, sentence: str | Sequence[str]) -> list[str]:
         """Return the words of a sentence that :meth:`encode` leaves out, each once, in their order."""
-        words = as_words("Vocabulary.missing", sentence)
+        words = self._of("Vocabulary.missing", sentence)
         return list(dict.fromkeys(word for word in words if word not in self._numbers))
+
+    def _of(self, who: str, sentence: str | Sequence[str]) -> list[str]:
+        """Return the words of a sentence; ValueError if one that is not known is no single word."""
+        words = as_words(who, sentence)
+        for word in words:
+            if len(word.split()) > 1 and word not in self._numbers:
+                raise ValueError(f"{who}: {word!r} is no single word; encode one sentence at a time")
+        return words
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the sentence of these numbers, up to the first 0 (END) or -1 (padding).
