@@ -129,19 +129,19 @@ if __name__ == "__main__":
     equal = rank(np.zeros((100, 100)), np.arange(100)).annotation
     print(f"  and R@1 of 100 such pictures is {equal.recall(1):.0f} %, Med r {equal.median:.0f}: ties count as lost")
     fig, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
-    start, batch = s @ lesson.rng.standard_normal((64, 6)), lesson.rng.normal(0, 1, (10, 10)) + 2 * np.eye(10)
+    start, batch = s @ lesson.rng.standard_normal((s.shape[1], 6)), lesson.rng.normal(0, 1, (10, 10)) + 2 * np.eye(10)
     panels = {
-        "learns, max": best(start)[1],
-        "learns, DeFrag": defrag(start)[1],
+        "max": best(start)[1],
+        "DeFrag": defrag(start)[1],
         "loss at the scores": ranking(batch)[1],
     }
     for axis, (title, values) in zip(axes, panels.items(), strict=True):
         edge = np.abs(values).max()
         axis.imshow(values, cmap="RdBu_r", vmin=-edge, vmax=edge, aspect="auto")
-        axis.set(title=title, xlabel="region" if "learns" in title else "sentence", ylabel="picture")
-        if "learns" in title:
+        axis.set(title=title, xlabel="sentence", ylabel="picture")
+        if "loss" not in title:
+            axis.set(title=f"{title}; dark: this region\nlearns from this word", xlabel="region", ylabel="")
             axis.set_yticks(range(len(ids)), tokenise(TEXT))
-            axis.set_ylabel("")
     alt = "each word teaches one region by the maximum, several by DeFrag; the loss raises scores on the diagonal"
     lesson.save(fig, "who_learns", alt=alt)
     lesson.next(why="regions of real scenes")
