@@ -143,7 +143,8 @@ if __name__ == "__main__":
         path = one_unit(limit)
         print(f"one unit, limit {limit}: w {path[0]:.2f}, {path[1]:.2f}, {path[2]:.2f} ... {path[-1]:.3f}")
     ways = {"loops": (forward, backward), "the kernel": (cpu.recurrent.rnn_forward, cpu.recurrent.rnn_backward)}
-    times = time_it(ways, (5, 5, 64) if lesson.smoke else (50, 14, 128), lesson.rng).items()
-    print("both ways, 50 sentences of up to 14 words, 128 units: " + ", ".join(f"{k} {ms:.2f} ms" for k, ms in times))
+    shape = (5, 5, 64) if lesson.smoke else (50, 14, 128)
+    times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in time_it(ways, shape, lesson.rng).items())
+    print("both ways, {} sentences of up to {} words, {} units: {}".format(*shape, times))
     print("on a GPU, {}: largest difference from the CPU {:.0e}".format(*on_cuda(lesson.rng)))
     lesson.next(why="sentences meet pictures")
