@@ -58,9 +58,10 @@ def build(texts: list[str], threshold: int = 5) -> tuple[list[str], list[int]]:
 vocabulary = Vocabulary.build(spoken)
 words, counts = build(spoken)
 print(f"\n{len(train):,} scenes, {len(spoken):,} sentences; by hand and the library's: {vocabulary.words == words}")
-print(f"{len(words) - 1} words: {' '.join(f'{word} {n}' for word, n in list(zip(words, counts, strict=True))[:8])} ...")
-print('tokens of "A dog\'s ball is left of the THREE.":', tokenise("A dog's ball is left of the THREE."))
-text = "A dog's ball is left of the three."
+often = " ".join(f"{word} {n}" for word, n in list(zip(words, counts, strict=True))[:8])
+print(f"{len(words) - 1} words and <end>: {often} ...")
+text = "A dog's ball is left of the THREE."
+print(f'tokens of "{text}":', tokenise(text))
 print("numbers:", vocabulary.encode(text).tolist(), "without", vocabulary.missing(text))
 
 # %% [markdown]

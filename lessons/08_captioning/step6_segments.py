@@ -139,12 +139,12 @@ if __name__ == "__main__":
     texts, scores = words.decode(test.words[s]).split(), match(model, test)[s]
     regions = {beta: viterbi(scores[: len(texts)], beta) for beta in (0, 0.3, 1, 10)}
     image = scenes("test", SIZES[1], lesson.seed).scenes.images[i]
-    boxes = test.regions.boxes[i, : test.regions.counts[i]]
-    fig = segments_figure(image, boxes, texts, regions, f"test scene {i}")
+    fig = segments_figure(image, test.regions.boxes[i, : test.regions.counts[i]], texts, regions, f"test scene {i}")
     lesson.save(fig, "segments", alt=f"a scene, and for four betas the segments of: {' '.join(texts)}")
     parts = snippets(model, train.regions, train.words, train.image_of, beta=1.0)
-    lengths = [len(ids) for ids in parts.words]
-    print(f"\n{len(train.words)} sentences, beta 1: {len(parts.words)} snippets of {np.mean(lengths):.1f} words")
+    long = np.mean([len(ids) for ids in parts.words])
+    print(f"\n{len(train.words)} sentences, beta 1: {len(parts.words)} snippets of {long:.1f} words")
+    print("the commonest snippets of boxes of each digit, and how often:")
     for digit in (1, 3, 8):
-        print(f"{digit}: " + ", ".join(f"{text!r} {count}" for text, count in common(parts, words, train, digit)))
+        print(f"{digit}: " + (", ".join(f"{text!r} {n}" for text, n in common(parts, words, train, digit)) or "none"))
     lesson.next(why="a network that speaks")

@@ -118,8 +118,8 @@ if __name__ == "__main__":
     print(f"  library {bleu([said], [truths]).scores.round(6).tolist()}")
     the = ["the"] * 7
     cat = [text.split() for text in ("the cat is on the mat", "there is a cat on the mat")]
-    right, of = precision(the, cat, 1)
-    print(f"'the' seven times: {right}/{of}; 'the cat': BLEU-1 {bleu_by_hand(['the', 'cat'], cat[:1])[0]:.6f} = e^-2")
+    (right, of), short = precision(the, cat, 1), bleu_by_hand(["the", "cat"], cat[:1])[0]
+    print(f"'the' seven times: {right} of {of} count as right; 'the cat', too short: BLEU-1 {short:.6f} = e^-2")
     hand, theirs = rouge_by_hand(said, truths[0]), rouge_l([said], [truths[:1]]).mean
     print(f"ROUGE-L against the first: {hand:.4f}, library {theirs:.4f}")
     print(f"METEOR, exact, against the first: {meteor_exact([said], [truths[:1]]).mean:.4f}")

@@ -81,7 +81,7 @@ def test_the_scores_are_the_specifications(ran):
     text, _ = ran(8)
     assert "right runs 7/7, 5/6, 3/5, 1/4" in text
     assert text.count("[1.0, 0.912871, 0.793701, 0.594604]") == 2
-    assert "'the' seven times: 2/7; 'the cat': BLEU-1 0.135335 = e^-2" in text
+    assert "'the' seven times: 2 of 7 count as right; 'the cat', too short: BLEU-1 0.135335 = e^-2" in text
     (hand, theirs) = re.search(r"ROUGE-L against the first: ([\d.]+), library ([\d.]+)", text).groups()
     assert hand == theirs
     assert "a copy of the only reference: 10.00 of 10" in text
