@@ -20,6 +20,7 @@ from sentences08 import build, learn, mentions, pairs_of, said, true_layouts, wo
 
 import tinyconv
 from tinyconv import models
+from tinyconv.captioning.beside import SILENT
 from tinyconv.captioning.regions import given_regions
 from tinyconv.captioning.training import train_caption
 from tinyconv.data.captions import CaptionedImages, read_coco_captions, read_flickr8k_tokens, read_karpathy
@@ -107,9 +108,10 @@ def compare(short: bool) -> None:
         learn(model, pairs, words, lesson.seed, epochs=1 if short else 12)
         texts = said(model, parts[1] / scale)[0]
         one, two = table[name] = bleu(texts, phrases[1], 2).scores
-        print(f"learnt {name:13s} BLEU-1 {one:.3f}, BLEU-2 {two:.3f}, such as '{texts[0]}'", flush=True)
+        print(f"learnt {name:13s} BLEU-1 {one:.3f}, BLEU-2 {two:.3f}, such as: {texts[0] or SILENT}", flush=True)
     fig, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
-    table |= {"paper, whole pictures": [0.142, 0.06], "paper, regions": [0.352, 0.23]}
+    table = {f"ours, learnt {name}": scores for name, scores in table.items()}
+    table |= {"paper (COCO), whole pictures": [0.142, 0.06], "paper (COCO), regions": [0.352, 0.23]}
     for k, (name, scores) in enumerate(table.items()):
         axis.bar(np.arange(2) + 0.2 * (k - 1.5), scores, width=0.18, label=name)
     axis.set_xticks(range(2), ["BLEU-1", "BLEU-2"])

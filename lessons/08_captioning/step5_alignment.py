@@ -106,7 +106,7 @@ if __name__ == "__main__":
     kinds = {
         "no dropout": (train, test, {"dropout": 0.0, "epochs": PASSES[0]} | SMALL),
         "dropout": (train, test, {"epochs": PASSES[0]} | SMALL),
-        "and places": (*bigger, {"epochs": PASSES[1]}),
+        "dropout and places": (*bigger, {"epochs": PASSES[1]}),
     }
     for name, (those, judged, how) in kinds.items():
         model = learn(words, those, seed, **how)

@@ -17,6 +17,7 @@ from scenes08 import TEST, TRAIN, scenes
 from sentences08 import SAME, build, learn, pairs_of, said, trees, true_layouts, unigram_perplexity, words_of
 
 import tinyconv
+from tinyconv.captioning.beside import SILENT
 from tinyconv.captioning.evaluation import perplexity
 from tinyconv.captioning.pages import described
 from tinyconv.captioning.training import PerplexityCheck
@@ -74,7 +75,7 @@ def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
     for hypothesis in trees(model, features[0])[7].hypotheses[: k + 1]:
         text = model.decode(hypothesis.words)
         mine = "its own" if text in found.sentences[0] else "not its own"
-        print(f"  {np.exp(hypothesis.log_probability):.3f}  {text} ({mine})")
+        print(f"  {np.exp(hypothesis.log_probability):.3f}  {text or SILENT} ({mine})")
 
 
 # %% [markdown]
@@ -82,7 +83,8 @@ def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
 #
 # Taking the most probable word each time is a beam of 1. It may begin well and be stuck with an improbable rest. A beam
 # of 7 keeps the seven best beginnings; what has ended stays among them. Log probabilities are compared as they are, so
-# short sentences, which multiply fewer numbers, have an advantage.
+# short sentences, which multiply fewer numbers, have an advantage. In the figures: word, log probability so far; +6:
+# continuations left out; 1., 2. ...: rank at the end.
 
 
 # %%

@@ -18,6 +18,7 @@ from sentences08 import are_true, known_sentences, scores, shared_digits, words_
 
 import tinyconv
 from tinyconv import models
+from tinyconv.captioning.beside import SILENT
 from tinyconv.captioning.evaluation import nearest_neighbours
 from tinyconv.captioning.figures import regions_described
 from tinyconv.captioning.layout import layout_features
@@ -79,7 +80,7 @@ def show(said: list[Description], test: Any, chosen: list[int]) -> None:
     notes = [f"{said[i].beam.best.log_probability:.2f}, {'true' if true[i] else 'false'}" for i in chosen]
     print(f"\n{len(chosen)} scenes that chance picked: log probability, true or not, what is said")
     for i, note in zip(chosen, notes, strict=True):
-        print(f"  scene {i:3d}  {note:12s}  {said[i].sentence or '(no word)'}")
+        print(f"  scene {i:3d}  {note:12s}  {said[i].sentence or SILENT}")
     images, texts = [test.scenes.images[i] for i in chosen], [said[i].sentence for i in chosen]
     page = described(images, texts, [test.sentences[i][0] for i in chosen], notes=notes, columns=5, side=2.2)
     alt = f"{len(chosen)} held-out scenes, each with its generated sentence, whether it is true, and a true one"
