@@ -178,6 +178,29 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(scenes: CaptionedScenes, 
         np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
+@pytest.mark.parametrize("there", [[], ["detector"], ["detector", "alignment"], list(EPOCHS)])
+def test_a_stage_that_was_not_reached_has_nothing_to_resume(there: list, monkeypatch, tmp_path: Path) -> None:
+    """Only of the first is it said that nothing is there: the folder may have been mistyped."""
+    asked: dict[str, bool] = {}
+    scenes = CaptionedScenes(3)
+
+    def ask(*given, out: Path, resume: bool, **how) -> None:
+        asked[out.name] = resume
+
+    for name in ("train_detector", "train_alignment", "train_caption"):
+        monkeypatch.setattr(pipeline, name, ask)
+    one = Snippets(np.zeros(1, int), np.zeros(1, int), [np.array([1, 2])])
+    monkeypatch.setattr(pipeline, "snippets", lambda *_: one)
+    for name in there:
+        (tmp_path / name).mkdir()
+    model, vocabulary = new(scenes)
+    train_captioner(model, scenes, vocabulary, TRANSFORM, out=tmp_path, resume=True, say=lambda _: None)
+    assert asked == {name: name == "detector" or name in there for name in EPOCHS}
+    asked.clear()
+    train_captioner(model, scenes, vocabulary, TRANSFORM, out=tmp_path, resume=False, say=lambda _: None)
+    assert asked == dict.fromkeys(EPOCHS, False)
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "_SMOKE", (24, 3))
@@ -195,6 +218,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     ("arguments", "message"),
     [
         (["captioner", "--data", "mnist"], "captioner learns from scenes, which come with sentences, got --data mnist"),
+        (["captioner", "--data", "pics/"], "; for sentences of your own see tinyconv.data.read_karpathy and tinyconv."),
         (["captioner", "--data", "scenes", "--lr", "0.1"], "--lr is not for captioner"),
         (["captioner", "--data", "scenes", "--batch-size", "9"], "--batch-size is not for captioner"),
         (["captioner", "--data", "scenes", "--root", "x"], "--root is not for captioner"),

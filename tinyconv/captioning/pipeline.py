@@ -87,7 +87,8 @@ def train_captioner(
         See :func:`tinyconv.captioning.snippets.snippets`.
     seed : int
     out : str or Path, optional
-        Folder with one folder for each stage. A run that was interrupted goes on with ``resume=True``.
+        Folder with one folder for each stage. A run that was interrupted goes on with ``resume=True``;
+        stages that it had not reached begin.
     say : callable
         Called with a line at the beginning of each stage.
     **how
@@ -97,7 +98,10 @@ def train_captioner(
     histories = {}
 
     def stage(name: str) -> dict[str, Any]:
-        return {"epochs": passes[name], "seed": seed, "out": None if folder is None else folder / name, **how}
+        given = {"epochs": passes[name], "seed": seed, "out": None if folder is None else folder / name, **how}
+        if name != "detector" and given.get("resume") is True and folder is not None and not (folder / name).exists():
+            given["resume"] = False  # not reached before: there is nothing to miss
+        return given
 
     say("1/4 detector")
     found = DetectionDataset(scenes.scenes, transform)
