@@ -11,6 +11,7 @@ from tinyconv.captioning import pipeline
 from tinyconv.cli import train_captioner as command
 from tinyconv.cli.main import main
 from tinyconv.data.captioned_scenes import CaptionedScenes
+from tinyconv.models.captioner import Captioner
 from tinyconv.text import Vocabulary
 
 
@@ -47,6 +48,20 @@ def test_options_are_handed_on(calls, capsys):
     truths = [of[0] for of in CaptionedScenes(2, seed=3, split="test").sentences]
     assert [line.rpartition("true: ")[2] for line in out.splitlines() if line.startswith("  said: ")] == truths
     assert Path("here/checkpoint.npz").is_file()
+
+
+def test_a_sentence_without_words_is_said_to_be_one(calls, capsys, monkeypatch):
+    describe = Captioner.describe
+    monkeypatch.setattr(Captioner, "describe", lambda *given, **how: describe(*given, **how)._replace(sentence=""))
+    assert main(["train", "captioner", "--data", "scenes", "--smoke"]) == 0
+    assert capsys.readouterr().out.count("  said: (no word)   true: a") == 2
+
+
+def test_the_help_says_what_it_learns_from(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "captioner: scenes" in said and "captioner from scenes and sentences about them" in said
 
 
 def test_what_is_usual(calls, capsys):

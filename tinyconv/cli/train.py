@@ -28,8 +28,9 @@ examples:
 cifar10; or a folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then
 set aside for testing). For generators --lr is the generator's rate, and the discriminator's keeps its ratio to it; a
 folder samples/ of the run shows what they draw. Detectors learn from scenes, composed of handwritten digits, or from
-voc and coco in the folder --root. The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and
-curves.png."""
+voc and coco in the folder --root; captioner from scenes and sentences about them. The run is written to --out:
+checkpoint.npz, train.jsonl (one line per epoch) and curves.png; of captioner the latter two in a folder for each
+stage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a network's name, such as lenet5 or alexnet")
     parser.add_argument(
         "--data", metavar="DATA", required=True,
-        help="fashion, mnist, digits, shapes, cifar10, ... or a folder; detectors: scenes, voc, coco",
+        help="fashion, mnist, digits, shapes, cifar10, ... or a folder; detectors: scenes, voc, coco; "
+        "captioner: scenes",
     )  # fmt: skip
     parser.add_argument(
         "--root", metavar="DIR", help="a whole set's own files: cifar10, cifar100, mnist, fashion, voc, coco"

@@ -20,6 +20,7 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     """Train all stages on composed scenes, and print what is said of held-out ones beside what is true."""
     import tinyconv
     from tinyconv import data, models
+    from tinyconv.captioning.beside import SILENT
     from tinyconv.captioning.evaluation import evaluate_captions
     from tinyconv.captioning.pipeline import EPOCHS, train_captioner
     from tinyconv.checkpoint import save
@@ -56,7 +57,7 @@ def run(name: str, options: argparse.Namespace, resume_command: str) -> int:
     print(f"wrote {file}")
     found = [model.describe(transform(image, None)).sentence for image in test.scenes.images]
     for sentence, truths in list(zip(found, test.sentences, strict=True))[:_SHOWN]:
-        print(f"  said: {sentence or '(nothing)'}   true: {truths[0]}")
+        print(f"  said: {sentence or SILENT}   true: {truths[0]}")
     print(evaluate_captions(found, test.sentences, said))
     print(f"next: tinyconv caption IMAGE --weights {shlex.quote(str(file))}")
     return 0
@@ -70,7 +71,10 @@ def _check(name: str, options: argparse.Namespace) -> None:
             "all stages, tinyconv.captioning.train_" + name + " one of them (lesson 08_captioning)"
         )
     if options.data != "scenes":
-        raise UsageError(f"captioner learns from scenes, which come with sentences, got --data {options.data}")
+        raise UsageError(
+            f"captioner learns from scenes, which come with sentences, got --data {options.data}; for sentences of "
+            "your own see tinyconv.data.read_karpathy and tinyconv.captioning (lesson 08, step 10)"
+        )
     if options.scale != "lesson":
         raise UsageError("captioner is trained at the lesson's scale here; leave out --scale")
     for option in _UNUSED:
