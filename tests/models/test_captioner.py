@@ -97,6 +97,12 @@ def test_the_summary_counts_all_three() -> None:
     parts = (model.detector, model.sentence, model.snippet)
     wanted = sum(p.numel() for part in parts for p in part.parameters())
     assert tinyconv.summary(model).total_params == wanted
+    head = 32 * 5 * 5 * 128 + 128 * 11 + 128 * 40
+    assert tinyconv.summary(model).note.splitlines() == [
+        f"(not run): the head, once for each region: {head:,} MACs",
+        "(not run): the generators, once for each word; here for a vocabulary of 6 words, with which their parameters "
+        "grow",
+    ]
     assert model.sentence.image.in_features == 6 * 10 + 4 * 10 * 10 and model.snippet.image.in_features == 128
 
 

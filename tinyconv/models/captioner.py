@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from tinyconv.tensor import Tensor
 from tinyconv.text.beam import Beam
 from tinyconv.vision.layout import layout, layout_size
 from tinyconv.vision.nms import distinct
+
+if TYPE_CHECKING:
+    from tinyconv.summary import Row
 
 SAME = 0.5  # of two detections that overlap more, whatever their classes, the worse is not spoken of
 
@@ -72,6 +76,13 @@ class Captioner(nn.Module):
     def forward(self, images: Tensor) -> Any:
         """Return what the detector's network puts out; sentences come from :meth:`describe`."""
         return self.detector(images)
+
+    def summary_note(self, rows: Iterable[Row]) -> str:
+        """Return what the table of ``summary`` cannot know: which parts run once for each region or word, and words."""
+        return (
+            f"{self.detector.summary_note(rows)}\n(not run): the generators, once for each word; here for a vocabulary "
+            f"of {self.sentence.word.num_embeddings} words, with which their parameters grow"
+        )
 
     def forget_snippets(self) -> None:
         """Take the generator of regions away, such as one that nothing could be taught."""
