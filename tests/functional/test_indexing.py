@@ -112,7 +112,12 @@ def test_embedding_takes_any_integers(dtype):
             "embedding: weight must be (rows, columns), got shape (2, 3, 4)",
         ),
         (lambda x: F.embedding(tc.tensor([0.0]), x[0]), TypeError, "embedding: index must hold integers, got float32"),
-        (lambda x: F.embedding(tc.tensor([-1]), x[0]), IndexError, "embedding: index must be in [0, 3), got -1"),
+        (
+            lambda x: F.embedding(tc.tensor([2, -1, -1]), x[0]),
+            IndexError,
+            "embedding: index must be in [0, 3), got -1; padding is -1: np.maximum(ids, 0), and give lengths",
+        ),
+        (lambda x: F.embedding(tc.tensor([0, 3]), x[0]), IndexError, "embedding: index must be in [0, 3), got 3"),
         (lambda x: F.embedding([0], x[0]), TypeError, "embedding: index must be a Tensor, got list"),
     ],
 )
@@ -120,3 +125,12 @@ def test_errors(call, error, message):
     with pytest.raises(error) as caught:
         call(Tensor(ARRAY))
     assert message in str(caught.value)
+
+
+def test_only_minus_one_may_be_padding():
+    """Sentences are filled up with -1; other wrong numbers are no sentence's end."""
+    table = Tensor(ARRAY)[0]
+    for ids in ([-2], [-2, -1], [3]):
+        with pytest.raises(IndexError) as caught:
+            F.embedding(tc.tensor(ids), table)
+        assert str(caught.value) == f"embedding: index must be in [0, 3), got {ids[0]}"

@@ -103,12 +103,19 @@ def embedding(index: Tensor, weight: Tensor) -> Tensor:
     Raises
     ------
     IndexError
-        An index is negative or not below the number of rows.
+        An index is negative, such as the -1 that :func:`tinyconv.text.pad` fills up with, or not below the number of
+        rows.
     """
     errors.check_ndim("embedding", "weight", weight, 2, "(rows, columns)")
     errors.check_float("embedding", "weight", weight)
     errors.check_tensor("embedding", "index", index)
     errors.check_integer("embedding", "index", index)
     if index.device != "meta":
-        errors.check_range("embedding", "index", device.host(index.data), weight.shape[0])
+        numbers = device.host(index.data)
+        if numbers.size and numbers.min() == -1:
+            raise IndexError(
+                f"embedding: index must be in [0, {weight.shape[0]}), got -1; padding is -1: np.maximum(ids, 0), and "
+                "give lengths"
+            )
+        errors.check_range("embedding", "index", numbers, weight.shape[0])
     return Embedding.apply(weight, index.long())
