@@ -183,8 +183,29 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     """Layers of long short-term memory upon each other: see :func:`tinyconv.functional.lstm`, and :class:`RNN`.
 
-    Its parameters have four times as many rows: those of the gates i, f, g, o, one after the other. PyTorch's
-    ``dropout=`` and ``proj_size=`` are not offered.
+    Its parameters have :class:`RNN`'s names and four times as many rows: those of the gates i, f, g, o, one after the
+    other. PyTorch's ``dropout=`` and ``proj_size=`` are not offered, nor packed sequences: give ``lengths=``.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    num_layers : int
+        Each further layer reads the states of the one below.
+    bias : bool
+    batch_first : bool
+        Whether x is (N, T, input_size), else (T, N, input_size).
+    bidirectional : bool
+        Whether a second network reads from the end; a step's output has both states, side by side.
+
+    Examples
+    --------
+    >>> layer = LSTM(3, 4, batch_first=True)
+    >>> output, (h_n, c_n) = layer(tinyconv.randn(2, 5, 3), lengths=[5, 2])
+    >>> output.shape, h_n.shape, c_n.shape
+    ((2, 5, 4), (1, 2, 4), (1, 2, 4))
+    >>> output, _ = layer(tinyconv.randn(2, 1, 3), (h_n, c_n))  # a step further
+    >>> output.shape
+    (2, 1, 4)
     """
 
     gates = 4
@@ -206,7 +227,30 @@ class LSTM(_Recurrent):
     def forward(
         self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Any = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return (output, (h_n, c_n)), hx being (h_0, c_0); shapes as :meth:`RNN.forward`'s."""
+        """Return (output, (h_n, c_n)).
+
+        Parameters
+        ----------
+        x : Tensor, (T, N, input_size), (N, T, input_size) if ``batch_first``, or (T, input_size) for one sequence
+        hx : pair (h_0, c_0) of Tensors, (num_layers * directions, N, hidden_size) each, optional
+            The states and the cells before the first steps; 0 by default.
+        lengths : array or Tensor of N ints in [0, T], optional
+            Steps of each sequence, in any order (in the place of PyTorch's packed sequences).
+
+        Returns
+        -------
+        output : Tensor, (T, N, directions * hidden_size) or as x is
+            The last layer's states, 0 behind a sequence's end.
+        h_n, c_n : a pair of Tensors, (num_layers * directions, N, hidden_size) each
+            The states and the cells after each sequence's last step.
+
+        Raises
+        ------
+        TypeError
+            hx is no pair.
+        ValueError
+            A shape does not fit, or a length is not in [0, T].
+        """
         if hx is not None and (not isinstance(hx, (tuple, list)) or len(hx) != 2):
             raise TypeError(f"LSTM: hx must be a pair (h_0, c_0) of Tensors, got {type(hx).__name__}")
         output, (h, c) = self._run(x, () if hx is None else tuple(hx), 2, lengths)
