@@ -59,7 +59,13 @@ class CaptionedImages:
             )
 
     def split(self, name: str) -> CaptionedImages:
-        """Return the images of a split; ValueError if there are none."""
+        """Return the images of a split.
+
+        Raises
+        ------
+        ValueError
+            It has no image: a file need not have all of train, val and test.
+        """
         kept = [i for i, own in enumerate(self.splits) if own == name]
         if not kept:
             known = ", ".join(sorted(set(self.splits))) or "none"
@@ -147,7 +153,8 @@ def read_karpathy(file: str | Path, restval: bool = True) -> CaptionedImages:
     Returns
     -------
     CaptionedImages
-        ``ids`` are imgid: ``read_features(...)[data.split("test").ids]`` are the features of the test images.
+        ``ids`` are imgid: ``read_features(...)[data.split("test").ids]`` are the features of the test images. Where the
+        file has no image of a split, ``split`` raises ValueError; ``set(data.splits)`` are those that it has.
 
     Raises
     ------
