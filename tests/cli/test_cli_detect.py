@@ -28,6 +28,8 @@ class Redness(nn.Module):
 
     def detect(self, image, proposals=None, *, least, top):
         assert proposals is None and image.dtype == np.float32
+        if image.shape[1] < 4:
+            raise ValueError(f"redness: images must be at least 4 pixels high, got {image.shape}")
         red = (image[0] > 0.5) & (image[2] < 0.5)
         rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
         if not len(rows):
@@ -56,6 +58,15 @@ def here(tmp_path, monkeypatch):
     Image.fromarray(pixels).save("street.png")
     Image.fromarray(pixels[:, :, 1:2].repeat(3, 2)).save("night.png")
     return tmp_path
+
+
+def test_a_picture_that_the_network_cannot_take_is_skipped(here, capsys):
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save("tiny.png")
+    assert main(["detect", "tiny.png", "street.png", "tiny.png", "night.png", "--weights", "net.npz", "--out", "o"]) == 1
+    out, error = capsys.readouterr()
+    assert error == "tinyconv: tiny.png: redness: images must be at least 4 pixels high, got (3, 1, 1)\n" * 2
+    assert "tiny.png" not in out and "street.png: 2 objects" in out and "night.png: 0 objects" in out
+    assert sorted(path.name for path in Path("o").iterdir()) == ["night-detections.png", "street-detections.png"]
 
 
 def test_a_table_and_a_figure(here, capsys):

@@ -76,7 +76,12 @@ def run(options: argparse.Namespace) -> int:
             print(f"tinyconv: {problem}", file=sys.stderr)
             unread += 1
             continue
-        found = detect_in(image, model, transform, least=least, top=options.top)
+        try:
+            found = detect_in(image, model, transform, least=least, top=options.top)
+        except ValueError as problem:  # too small for the network, say
+            print(f"tinyconv: {file}: {problem}", file=sys.stderr)
+            unread += 1
+            continue
         print(f"{file}: {len(found.boxes)} object{'s' * (len(found.boxes) != 1)}")
         for line in table(found, classes):
             print(line)
