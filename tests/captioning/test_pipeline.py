@@ -124,6 +124,8 @@ def test_what_every_stage_is_given(scenes: CaptionedScenes, monkeypatch, tmp_pat
     assert speaker is model.snippet and spoken.words == vocabulary.words
     np.testing.assert_array_equal(pairs.features[pairs.image_of], learnt.regions.features[cut.image, cut.region])
     np.testing.assert_array_equal(pairs.words, pad(cut.words, 6))
+    said = [sum(int((ids == k).sum()) for ids in cut.words) for k in range(len(vocabulary))]
+    assert 0 in said[1:] and spoken.counts == [len(cut.words), *(max(n, 1) for n in said[1:])]
 
     speaker, pairs, spoken, _ = calls["sentence"]
     assert speaker is model.sentence and spoken is vocabulary
