@@ -246,7 +246,7 @@ def beam_search(step, state, beam, limit):
     ``step(tokens, state) -> (log_probabilities, state)`` is a generator: from the last words of B beginnings,
     ``tokens`` (B,) int64, and their states, an array (B, ...), come the logarithms (B, V) of the next word's
     probabilities, and the states after it. ``state`` is the one before the first word, (1, ...). The first token is
-    START, number 0; as a next word, 0 is END.
+    START, number 0; as a next word, 0 is END. ``beam`` and ``limit`` are 1 or more.
 
     In each of at most ``limit`` steps every beginning is continued by every word; where the logarithm is -inf the word
     is impossible, and not taken. Of the continuations and of the sentences that have ended before, the ``beam`` most

@@ -30,6 +30,7 @@ MUTANTS = [
             "(np.maximum(sentences, 0) + np.maximum(images, 0)).sum()",
             "(np.maximum(sentences, 0).max(axis=1) + np.maximum(images, 0).max(axis=0)).sum()"),
     _mutant("8.5", "the slope is the hinge itself", "(images > 0) * 1.0", "np.maximum(images, 0)"),
+    _mutant("8.5", "small hinges have no slope", "(images > 0) * 1.0", "(images > 1e-3) * 1.0"),
     _mutant("8.5", "writes into the scores", "scores = np.asarray(scores, float)\n",
             "scores = np.asarray(scores, float)\n    scores -= scores.max()\n"),
     # 8.6 retrieval_ranks
@@ -37,6 +38,9 @@ MUTANTS = [
     _mutant("8.6", "a sentence's ties count for the model",
             "(scores >= scores[image_of, np.arange(len(image_of))]).sum(axis=0)",
             "1 + (scores > scores[image_of, np.arange(len(image_of))]).sum(axis=0)"),
+    _mutant("8.6", "almost equal is equal for a sentence", "(scores >= scores[image_of, np.arange(len(image_of))])",
+            "(scores >= scores[image_of, np.arange(len(image_of))] - 1e-9)"),
+    _mutant("8.6", "almost equal is equal for an image", "(scores >= best) & ~mine", "(scores >= best - 1e-9) & ~mine"),
     _mutant("8.6", "ranks begin at 0", "annotation = 1 + ", "annotation = "),
     _mutant("8.6", "search begins at 2", "search = (", "search = 1 + ("),
     _mutant("8.6", "own sentences are in the way", "(scores >= best) & ~mine", "(scores >= best)"),

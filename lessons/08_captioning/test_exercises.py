@@ -194,6 +194,14 @@ def test_8_2_goes_back_along_the_columns():
 
 
 @returning
+def test_8_2_large_gradients_go_back_as_they_are():
+    """100, then .5 100 and .25 100: whoever limits gradients does it after the whole sentence."""
+    dx, dh0 = gradients([[[0.0], [0], [100]]], np.ones((1, 3, 1)), [[0.5]])
+    np.testing.assert_array_equal(dx[0, :, 0], [25, 50, 100])
+    np.testing.assert_array_equal(dh0, [[12.5]])
+
+
+@returning
 def test_8_2_tanh_by_hand():
     """Slopes .75 and .36: dx_1 = .36, dx_0 = .75 (1 + 2 .36); h0 2 dx_0."""
     dx, dh0 = gradients([[[1.0], [1]]], [[[0.5], [0.8]]], [[2.0]], relu=False)

@@ -75,6 +75,14 @@ def test_8_5_a_hinge_that_is_exactly_0_has_no_slope():
 
 
 @ranking
+def test_8_5_a_hinge_just_above_0_has_its_whole_slope():
+    """2^-20 above: sentence 1 for image 0, and image 0 for sentence 1."""
+    loss, gradient = losses(np.array([[2.0, 1 + 2**-20], [0, 2]]))
+    assert loss == 2**-20
+    np.testing.assert_array_equal(gradient, [[-0.5, 1], [0, -0.5]])
+
+
+@ranking
 def test_8_5_one_pair_has_no_stranger():
     loss, gradient = losses(np.array([[-4.0]]))
     assert loss == 0
@@ -196,6 +204,13 @@ def test_8_6_a_model_that_scores_all_alike_finds_nothing(image_of):
 def test_8_6_one_tie_costs_one_place():
     scores = np.array([[2.0, 2, 1], [0, 3, 3], [9, 0, 9]])
     assert found_at(scores, np.array([0, 1, 2])) == ([2, 2, 2], [2, 1, 1])
+
+
+@finding
+def test_8_6_who_is_behind_by_next_to_nothing_is_behind():
+    """Each pair is ahead of its stranger by 2^-40, in both directions."""
+    near = 1 - 2**-40
+    assert found_at(np.array([[1, near], [near, 1]]), np.array([0, 1])) == ([1, 1], [1, 1])
 
 
 @finding
