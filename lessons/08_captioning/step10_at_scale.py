@@ -126,7 +126,8 @@ def beside() -> None:
     if lesson.script is not None:
         claims = json.loads(lesson.script.with_name("results.json").read_text("utf-8"))["claims"]
         for name, said_there in PAPER.items():
-            print(f"{name}\n  paper  {said_there}\n  here   {claims[name]['measured']}")
+            here = claims[name]["measured"] if name in claims else "not measured yet: make claims LESSON=08"
+            print(f"{name}\n  paper  {said_there}\n  here   {here}")
 
 
 # %%
