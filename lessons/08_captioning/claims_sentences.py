@@ -1,7 +1,7 @@
 """Claims about generated sentences, which ``claims.py`` measures with the others.
 
-"true boxes", "perplexity" and "lstm" need no detector: scenes are told by their true boxes. The others share one run of
-the whole pipeline for each seed.
+Those on true boxes, "perplexity" and "lstm" need no detector: scenes are told by their true boxes. The others share
+one run of the whole pipeline for each seed.
 """
 
 from __future__ import annotations
@@ -157,6 +157,14 @@ def verdict_true_boxes(runs: Runs) -> tuple[None, str]:
     return None, _compared(runs)
 
 
+def measure_true_first(seed: int, sizes: tuple[int, int] = SIZES) -> dict[str, Any]:
+    """As ``true boxes``, but the generator sees the layout at the first step only, as in the paper; 40 epochs.
+
+    It was the lesson's generator when this was measured first, with the same three seeds.
+    """
+    return _judged(_generator(seed, sizes, "first"), *_true(seed, sizes), seed, sizes)
+
+
 # ------------------------------------------------------------------------------------------------------------ searching
 
 
@@ -242,7 +250,7 @@ def verdict_look(runs: Runs) -> tuple[bool, str]:
     """For every seed BLEU-4 of what looks at every step is .05 above the nearest layout's, or more.
 
     In the paper the first step works better. With seeds 0 and 1 and other initial weights this had been seen: .067 and
-    .044 above.
+    .044 above. With seed 0 on true boxes it had been .030 above.
     """
     holds = all(run["always"]["bleu 4"] >= run["nearest"] + 0.05 for run in runs)
     text = _variants(runs, {"first": "at the first step", "always": "at every step"})
@@ -352,6 +360,7 @@ def verdict_pipeline(runs: Runs) -> tuple[None, str]:
 CLAIMS: Claims = {
     "sentences": (measure_sentences, verdict_sentences),
     "true boxes": (measure_true_boxes, verdict_true_boxes),
+    "true boxes, first step": (measure_true_first, verdict_sentences),
     "beam": (measure_beam, verdict_beam),
     "perplexity": (measure_perplexity, verdict_perplexity),
     "look": (measure_look, verdict_look),

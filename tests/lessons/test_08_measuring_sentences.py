@@ -20,7 +20,9 @@ from tinyconv.text import Vocabulary, bleu
 from tinyconv.vision.layout import layout
 
 LESSON = LESSONS / "08_captioning"
-CLAIMS = ["sentences", "true boxes", "beam", "perplexity", "look", "lstm", "regions", "pipeline"]
+CLAIMS = [
+    "sentences", "true boxes", "true boxes, first step", "beam", "perplexity", "look", "lstm", "regions", "pipeline"
+]  # fmt: skip
 READERS = ["read_flickr8k_tokens", "read_coco_captions", "read_karpathy"]
 SIZES, SEED = (30, 8), 3
 
@@ -193,6 +195,15 @@ def test_whole_scenes_are_judged_by_their_own_sentences(claims, step, untrained)
         for text in of
     )
     assert found["perplexity"] == pytest.approx(np.exp(-log / count))
+
+
+def test_true_boxes_are_told_to_the_papers_generator_too(claims, step, untrained):
+    """What looks once is that of the claim "lstm", trained once for both."""
+    found, lstm = claims.measure_true_first(SEED, SIZES), claims.measure_lstm(SEED, SIZES)
+    assert [model.look for model, *_ in untrained] == ["first", "first"] and not untrained[0][0].lstm
+    np.testing.assert_array_equal(untrained[0][1].features, step.true_layouts(claims._scenes(SEED, SIZES)[0]))
+    assert claims._short(found) == lstm["first"]
+    assert claims.CLAIMS["true boxes, first step"] == (claims.measure_true_first, claims.verdict_sentences)
 
 
 def test_an_lstm_and_an_rnn_learn_the_same(claims, step, untrained):
