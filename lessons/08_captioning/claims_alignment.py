@@ -20,13 +20,16 @@ SIZES = (1500, 200)
 VARIANTS: dict[str, dict[str, Any]] = {
     "usual": {},
     "no dropout": {"dropout": 0.0},
-    "defrag": {"score": "defrag"},
-    "words": {"text": "words"},
     "no places": {"places": False},
     "detected": {"kind": "detected"},
+    "small": {"hidden": 64, "embedding": 64, "places": False, "epochs": 20, "dropout": 0.1},
 }
-for _name, _dropout in (("small", 0.1), ("small, no dropout", 0.0)):
-    VARIANTS[_name] = {"hidden": 64, "embedding": 64, "places": False, "epochs": 20, "dropout": _dropout}
+for _name, _other in (
+    ("small, no dropout", {"dropout": 0.0}),
+    ("defrag", {"score": "defrag"}),
+    ("words", {"text": "words"}),
+):
+    VARIANTS[_name] = VARIANTS["small"] | _other
 _step = cache(partial(import_step, FOLDER))
 
 
