@@ -71,17 +71,17 @@ def trees(model: Caption, features: np.ndarray, beams: Sequence[int] = BEAMS) ->
 
 def fresh(found: CaptionedScenes, seed: int = 0) -> list[str]:
     """Return one more sentence about each scene, as the grammar would say it; by chance it is one of its own."""
-    drawn = _drawn(found, seed)
+    drawn = drawn_again(found, seed)
     return [describe(drawn[i], generator(seed, f"fresh/{found.split}", 0, i), 1)[0] for i in range(len(found))]
 
 
 def are_true(given: Sequence[str], found: CaptionedScenes, seed: int = 0) -> np.ndarray:
     """Return (N,) bools: whether the grammar can say this sentence of the scene, sizes and places included."""
-    drawn = _drawn(found, seed)
+    drawn = drawn_again(found, seed)
     return np.array([sentence in sentences(drawn[i]) for i, sentence in enumerate(given)])
 
 
-def _drawn(found: CaptionedScenes, seed: int) -> Scenes:
+def drawn_again(found: CaptionedScenes, seed: int = 0) -> Scenes:
     """Return the scenes with all that is known of them: those of ``CaptionedScenes``, drawn again."""
     return Scenes(len(found), seed=seed, split=found.split, items=("mnist",), objects=(2, 3), background="textured")
 

@@ -13,10 +13,10 @@ from collections import Counter
 
 import numpy as np
 from scenes08 import TEST, TRAIN, scenes
+from sentences08 import drawn_again
 
 import tinyconv
 from tinyconv.captioning.pages import described
-from tinyconv.data import Scenes
 from tinyconv.data.sentences import sentences
 from tinyconv.text import Vocabulary, lengths_of, pad, tokenise
 
@@ -31,7 +31,8 @@ spoken, unseen = ([sentence for of in found.sentences for sentence in of] for fo
 # not exist.
 
 # %%
-said = sentences(Scenes(1, seed=lesson.seed, split="test", items=("mnist",), objects=(2, 3), background="textured")[0])
+drawn = drawn_again(test, lesson.seed)  # with all that is known of each scene
+said = sentences(drawn[0])
 print(f"{len(said)} true sentences about the first test scene; those heard most often, by their share:")
 for sentence, odds in sorted(said.items(), key=lambda pair: -pair[1])[:4]:
     print(f"  {odds / sum(said.values()):.3f}  {sentence}")
@@ -110,7 +111,6 @@ def bigrams(texts: list[str], size: int) -> np.ndarray:
 
 def by_grammar(n: int) -> list[float]:
     """Return log p of each sentence of n test scenes for somebody who knows the scenes and the grammar."""
-    drawn = Scenes(n, seed=lesson.seed, split="test", items=("mnist",), objects=(2, 3), background="textured")
     found = []
     for i, told in enumerate(test.sentences[:n]):
         odds = sentences(drawn[i])

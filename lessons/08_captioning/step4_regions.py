@@ -23,7 +23,7 @@ from tinyconv.vision.boxes import box_area, box_iou
 from tinyconv.vision.nms import distinct
 
 lesson = tinyconv.lesson_step(__name__)
-SAME, COLUMNS = 0.7, ("box", "whole scene", "digit", "size")  # of two boxes that overlap more the worse is left out
+SAME = 0.7  # of two boxes that overlap more the worse is left out
 
 
 # %% [markdown]
