@@ -48,7 +48,7 @@ MUTANTS = [
     _mutant("8.2", "the first state has the first step's gradient", "dh0[n] = back", "dh0[n] = dh if length else 0"),
     _mutant("8.2", "samples share one first state", "dh0[n] = back", "dh0[...] = back"),
     _mutant("8.2", "all samples have all steps", "range(length - 1, -1, -1)", "range(dx.shape[1] - 1, -1, -1)"),
-    _mutant("8.2", "limits what comes back at every step", "weight.T @ dx[n, t]", "np.clip(weight.T @ dx[n, t], -5, 5)"),
+    _mutant("8.2", "limits what comes back at each step", "weight.T @ dx[n, t]", "np.clip(weight.T @ dx[n, t], -5, 5)"),
     # 8.3 brnn
     _mutant("8.3", "the way back begins behind the longest sentence",
             "e = np.maximum(x[n, :length] @", "length = x.shape[1]\n        e = np.maximum(x[n, :length] @"),

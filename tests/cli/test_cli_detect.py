@@ -62,7 +62,8 @@ def here(tmp_path, monkeypatch):
 
 def test_a_picture_that_the_network_cannot_take_is_skipped(here, capsys):
     Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save("tiny.png")
-    assert main(["detect", "tiny.png", "street.png", "tiny.png", "night.png", "--weights", "net.npz", "--out", "o"]) == 1
+    files = ["tiny.png", "street.png", "tiny.png", "night.png"]
+    assert main(["detect", *files, "--weights", "net.npz", "--out", "o"]) == 1
     out, error = capsys.readouterr()
     assert error == "tinyconv: tiny.png: redness: images must be at least 4 pixels high, got (3, 1, 1)\n" * 2
     assert "tiny.png" not in out and "street.png: 2 objects" in out and "night.png: 0 objects" in out
