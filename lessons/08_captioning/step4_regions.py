@@ -97,8 +97,8 @@ def draw(images: np.ndarray, truths: list, kinds: dict[str, Regions]) -> None:
 #
 # The detector had to name digits, so a region's features must tell which it shows. Sizes nobody asked for, and a pooled
 # box has the same few cells however large it is. To which group's mean are features nearest? "A big three" can find a
-# three but, without more, hardly a big one; "left" finds nothing at all. So from step 5 on a box's place and size stand
-# beside its features (`with_places`), which is not in the paper.
+# three but, without more, hardly a big one; "left" finds nothing at all. So in steps 5 and 6 a box's place and size
+# stand beside its features (`with_places`), which is not in the paper; the alignment of step 9 does without.
 
 
 # %%

@@ -5,7 +5,7 @@
 #
 # Sentences and scenes meet. Nobody says which word belongs to which region: the network is only told which sentence
 # belongs to which scene, and has to score that pair higher than 98 strangers in each batch of 50. Every word takes the
-# region that fits it best. If that works, "three" must have found threes, since nothing else in a scene would help.
+# region that fits it best. If that works, "three" will have found threes, one would think.
 
 # %%
 from typing import Any
@@ -51,9 +51,10 @@ def by_digit(model: Any, words: Any, seen: Any) -> tuple[np.ndarray, float, floa
 #
 # Without dropout the first network finds more: its ranks are a little better. But words of some digits point at boxes
 # that show something else, or nothing. Nothing forces "nine" to find nines, as long as some word of its sentence does,
-# and the recurrent network tells each word its neighbours. With dropout a tenth of all numbers is missing at each step,
-# and every word had better stand for itself. R@1 does not show it; one has to look where words point. The third network
-# has twice the units, dropout, and knows where a region is and how large: "big" and "above" have something to find.
+# and the recurrent network tells each word its neighbours. With dropout words point right, perhaps because a tenth
+# of all numbers is missing at each step, and every word had better stand for itself. R@1 does not show it; one has to
+# look where words point. The third network has twice the units, dropout, and knows where a region is and how large:
+# "big" and "above" have something to find.
 
 
 # %%
@@ -66,15 +67,16 @@ def table(shares: dict[str, np.ndarray]) -> None:
         axis.bar(np.arange(10) + 0.27 * (k - 1), 100 * share, 0.25, label=name)
     axis.set(title="words that point at the right region, %", xticks=range(10), xticklabels=DIGITS, ylim=(0, 105))
     fig.legend(loc="outside right")
-    lesson.save(fig, "digits", alt="right regions of each digit's words, with dropout and without")
+    lesson.save(fig, "digits", alt="right regions of each digit's words, a bar for each of three networks")
 
 
 # %% [markdown]
 # ## Loud words
 #
 # A score is a sum over words, so a word can also keep out of it: |s_t| near 0 changes nothing, whatever the region.
-# "a" and "is" are in every sentence and tell none from another. The pages of answers show what a sum cannot say: two
-# words may take the same region, so that a scene with one four is a good one for "a big four above a big four".
+# "a" is in nearly every sentence and "is" in nine of ten, so they tell few from others. (But "right" and "there" are
+# quiet, too, and are in a fifth and a third of the sentences only.) The pages of answers show what a sum cannot say:
+# two words may take the same region, so that a scene with one four is a good one for "a big four above a big four".
 
 
 # %%
