@@ -1,4 +1,4 @@
-"""Lesson 08, steps 1 to 3, what all steps share, and the README: what is by hand is the library's, numbers are true."""
+"""Lesson 08, steps 1 to 3, and the README: what is by hand is the library's, numbers are true."""
 
 from __future__ import annotations
 
@@ -72,78 +72,9 @@ def ran(tmp_path_factory):
     return of
 
 
-# ----------------------------------------------------------------------------------------------------------- scenes08
-
-
 @pytest.fixture(scope="module")
 def scenes08():
     return load(LESSON / "scenes08.py", "lesson_08_scenes")
-
-
-def test_scenes_are_the_same_however_many(scenes08):
-    few, more = scenes08.scenes("test", 3, 1), scenes08.scenes("test", 5, 1)
-    np.testing.assert_array_equal(few.scenes.images, more.scenes.images[:3])
-    assert few.sentences == more.sentences[:3]
-    assert scenes08.scenes("test", 3, 1) is few, "drawn once"
-    assert {len(few.scenes.truth(i).boxes) for i in range(3)} <= {2, 3}
-
-
-def test_the_vocabulary_is_of_training_sentences(scenes08):
-    wanted = Vocabulary.build([s for of in scenes08.scenes("train", 40, 2).sentences for s in of])
-    assert scenes08.vocabulary(2, 40) == wanted and len(wanted) <= 25
-
-
-def test_given_boxes_are_true_ones_and_three_that_show_nothing(scenes08):
-    found = scenes08.scenes("train", 6, 3)
-    boxes = scenes08.given_boxes(found, 3)
-    for i, rows in enumerate(boxes):
-        objects = found.scenes.truth(i).boxes
-        np.testing.assert_array_equal(rows[:-3], objects)
-        for box in rows[-3:]:
-            shared = np.minimum(objects[:, 2:], box[2:]) - np.maximum(objects[:, :2], box[:2])
-            share = np.maximum(shared, 0).prod(axis=1) / (objects[:, 2:] - objects[:, :2]).prod(axis=1)
-            assert (share < 0.3).all()
-    for a, b in zip(boxes, scenes08.given_boxes(scenes08.scenes("train", 3, 3), 3), strict=False):
-        np.testing.assert_array_equal(a, b)
-    assert any((a != b).any() for a, b in zip(boxes, scenes08.given_boxes(found, 4), strict=True)), "the seed counts"
-
-
-def test_regions_are_the_whole_scene_and_boxes(scenes08):
-    found, model = scenes08.scenes("test", 4, 0), models.faster_rcnn(10, scale="lesson")
-    given = scenes08.regions(model, found, 0)
-    np.testing.assert_array_equal(given.counts, [len(b) + 1 for b in scenes08.given_boxes(found, 0)])
-    np.testing.assert_array_equal(given.boxes[:, 0], [[0, 0, 64, 64]] * 4)
-    assert given.features.shape[2] == 128 and given.counts.min() >= 6 and given.counts.max() <= 7
-    assert scenes08.regions(model, found, 0, "detected").counts.max() <= 6
-    with pytest.raises(ValueError, match="kind must be 'given' or 'detected', got 'true'"):
-        scenes08.regions(model, found, 0, "true")
-
-
-def test_the_detector_learns_boxes_only(scenes08, monkeypatch):
-    """1,500 scenes, six epochs; a smoke run eight scenes, one epoch; a checkpoint for every seed."""
-    seen, asked = [], []
-    monkeypatch.setattr(scenes08, "train_detector", lambda model, data, **how: seen.append((len(data), how)))
-    monkeypatch.setattr(scenes08, "TRAIN", 12)
-
-    class Lesson:
-        smoke = False
-
-        def load_or_train(self, build, train, *, name, short, step):
-            asked.append((name, short, step))
-            train(model := build())
-            return model
-
-    lesson, weights = Lesson(), []
-    for seed in (0, 0, 7):
-        weights.append(next(scenes08.detector(lesson, seed).parameters()).detach().numpy())
-    lesson.smoke = True
-    scenes08.detector(lesson)
-    wanted = [(12, {"epochs": 6, "seed": s}) for s in (0, 0, 7)] + [(8, {"epochs": 1, "seed": 0})]
-    assert seen == wanted
-    assert [name for name, _, _ in asked] == ["detector", "detector", "detector-7", "detector"]
-    assert {step for _, _, step in asked} == {""}, "no step trains it otherwise"
-    np.testing.assert_array_equal(weights[0], weights[1])
-    assert (weights[0] != weights[2]).any()
 
 
 # -------------------------------------------------------------------------------------------------------------- step 1
