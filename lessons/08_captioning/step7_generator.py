@@ -14,7 +14,19 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from scenes08 import TEST, TRAIN, scenes
-from sentences08 import SAME, build, learn, pairs_of, said, trees, true_layouts, unigram_perplexity, words_of
+from sentences08 import (
+    SAME,
+    are_true,
+    build,
+    learn,
+    pairs_of,
+    said,
+    shared_digits,
+    trees,
+    true_layouts,
+    unigram_perplexity,
+    words_of,
+)
 
 import tinyconv
 from tinyconv.captioning.beside import SILENT
@@ -79,12 +91,28 @@ def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
 
 
 # %% [markdown]
+# ## Three ways to keep what was seen
+#
+# In the paper the scene is added at the first step only, and the state has to keep it. "RNN, always" adds b_v at every
+# step, so that nothing of it need be kept. An LSTM has a second state c, which it does not multiply by a matrix: gates
+# between 0 and 1 say how much of c stays (f), how much is added (i) and how much of it is shown (o).
+#
+#     i, f, o = sigmoid(W x_t + U h_{t-1} + b)    g = tanh(W x_t + U h_{t-1} + b)    each with its own W, U and b
+#     c_t = f c_{t-1} + i g                       h_t = o tanh(c_t)                  element by element
+#
+# Where f is near 1, c's gradient comes back as it is. Ours is told the scene as a word before START: W_hi scene in the
+# place of x_t.
+
+
+# %% [markdown]
 # ## Saying the most probable sentence
 #
 # Taking the most probable word each time is a beam of 1. It may begin well and be stuck with an improbable rest. A beam
 # of 7 keeps the seven best beginnings; what has ended stays among them. Log probabilities are compared as they are, so
 # short sentences, which multiply fewer numbers, have an advantage. In the figures: word, log probability so far; +6:
 # continuations left out; 1., 2. ...: rank at the end.
+#
+# A probable sentence need not be true. Compare what is spoken with the scenes: often a size or a place is wrong.
 
 
 # %%
@@ -135,15 +163,19 @@ if __name__ == "__main__":
     lesson.save(fig, "perplexity", alt="perplexity of test sentences by epoch for three networks")
 
     name = min(ends, key=lambda name: ends[name])
-    best, log = models[name], {beam: said(models[name], seen, beam)[1] for beam in (1, 7)}
+    best, spoken = models[name], {beam: said(models[name], seen, beam) for beam in (1, 7)}
+    log = {beam: values for beam, (_, values) in spoken.items()}
     print(f"\n{name}: mean log probability of what is said, beam 1 {log[1].mean():.2f}, beam 7 {log[7].mean():.2f}")
     gain = log[7] - log[1]
     print(
         f"  beam 7 is better in {(gain > SAME).mean():.0%} of {len(test)} scenes, worse in {(gain < -SAME).mean():.0%}"
     )
+    named = [shared_digits(text, test.scenes.truth(i).labels) for i, text in enumerate(spoken[7][0])]
+    print(f"  all named digits are there in {np.mean(named):.0%}, ", end="")
+    print(f"sizes and places are right, too, in {are_true(spoken[7][0], test, lesson.seed).mean():.0%}")
     i = int(gain.argmax())
     draw_trees(best, seen[i], test.sentences[i][0])
-    texts, values = said(best, seen[:8], 7)
+    texts, values = (found[:8] for found in spoken[7])
     notes = [f"log probability {value:.2f}" for value in values]
     page = described(test.scenes.images[:8], texts, [of[0] for of in test.sentences[:8]], notes=notes)
     lesson.save(page, "spoken", alt="eight test scenes, what the network says of each, and a true sentence")
