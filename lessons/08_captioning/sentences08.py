@@ -13,7 +13,7 @@ import numpy as np
 from scenes08 import vocabulary
 
 import tinyconv
-from tinyconv.captioning.evaluation import CaptionScores, evaluate_captions
+from tinyconv.captioning.evaluation import CaptionScores, evaluate_captions, perplexity
 from tinyconv.captioning.pipeline import EPOCHS
 from tinyconv.captioning.training import train_caption
 from tinyconv.data import Scenes
@@ -22,7 +22,7 @@ from tinyconv.data.pairs import SentencePairs
 from tinyconv.data.sentences import DIGITS, SIZES, describe, sentences
 from tinyconv.models.caption import Caption, caption
 from tinyconv.random import generator
-from tinyconv.text import Beam, Vocabulary, tokenise
+from tinyconv.text import Vocabulary, lengths_of, tokenise
 from tinyconv.vision.layout import layout
 
 #: How each kind of generator is made, and its epochs.
@@ -62,11 +62,6 @@ def said(model: Caption, features: np.ndarray, beam: int = 7) -> tuple[list[str]
     """Return the most probable sentence that is found for each image, and its log probability."""
     found = [each.best for each in model.generate(features, beam)]
     return [model.decode(best.words) for best in found], np.array([best.log_probability for best in found])
-
-
-def trees(model: Caption, features: np.ndarray, beams: Sequence[int] = BEAMS) -> dict[int, Beam]:
-    """Return the searches for one image (F,), by the beam's width."""
-    return {beam: model.generate(features[None], beam)[0] for beam in beams}
 
 
 def fresh(found: CaptionedScenes, seed: int = 0) -> list[str]:
@@ -117,6 +112,17 @@ def shared_digits(sentence: str, labels: Sequence[int]) -> bool:
     """Return whether digits are named, and each is in the scene as often as it is named."""
     named, there = Counter(digits_said(sentence)), Counter(labels)
     return bool(named) and named <= there
+
+
+def right(given: Sequence[str], found: CaptionedScenes, seed: int = 0) -> tuple[float, float]:
+    """Return the share of scenes whose sentence names only digits that are there, and of those where all is true."""
+    named = [shared_digits(text, found.scenes.truth(i).labels.tolist()) for i, text in enumerate(given)]
+    return float(np.mean(named)), float(are_true(given, found, seed).mean())
+
+
+def wordiness(model: Caption, features: np.ndarray, pairs: SentencePairs) -> float:
+    """Return the perplexity of all sentences, each told by its scene's features."""
+    return perplexity(model.log_probability(features[pairs.image_of], pairs.words), lengths_of(pairs.words))
 
 
 def words_of(seed: int, n: int) -> Vocabulary:

@@ -60,8 +60,7 @@ def backward(dy: Any, y: Any, weight: Any, lengths: Any, reverse: bool, relu: bo
 # is one matrix product for all steps of all samples, outside the loop.
 #
 # Two slips, caught by the gradient check: to forget that later steps used the state, and to go back by W instead of its
-# transpose. With the first one such a network still trains, and its loss falls: it uses what its state happens to
-# keep, but never learns what to keep.
+# transpose. With the first one it still trains: it uses what its state happens to keep, but never learns what to keep.
 
 
 # %%

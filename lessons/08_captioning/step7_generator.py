@@ -14,28 +14,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from scenes08 import TEST, TRAIN, scenes
-from sentences08 import (
-    SAME,
-    are_true,
-    build,
-    learn,
-    pairs_of,
-    said,
-    shared_digits,
-    trees,
-    true_layouts,
-    unigram_perplexity,
-    words_of,
-)
+from sentences08 import SAME, build, learn, pairs_of, right, said, true_layouts, unigram_perplexity, wordiness, words_of
 
 import tinyconv
 from tinyconv.captioning.beside import SILENT
-from tinyconv.captioning.evaluation import perplexity
 from tinyconv.captioning.pages import described
 from tinyconv.captioning.training import PerplexityCheck
 from tinyconv.captioning.tree import beam_tree
 from tinyconv.models.caption import Caption, bias_to_frequencies, caption_loss
-from tinyconv.text import lengths_of
 
 lesson = tinyconv.lesson_step(__name__)
 EPOCHS = 15
@@ -64,11 +50,6 @@ def by_hand(model: Caption, scene: np.ndarray, words: list[int]) -> float:
     return cost
 
 
-def wordiness(model: Caption, features: np.ndarray, pairs: Any) -> float:
-    """Return the perplexity of all sentences."""
-    return perplexity(model.log_probability(features[pairs.image_of], pairs.words), lengths_of(pairs.words))
-
-
 # %% [markdown]
 # ## One scene by heart
 #
@@ -84,7 +65,7 @@ def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
     history = learn(model, pairs, words, lesson.seed, epochs=epochs)
     costs = history.rows[0]["train_loss"], history.rows[-1]["train_loss"]
     print(f"\none scene, {k} sentences: cost {costs[0]:.2f} to {costs[1]:.2f}, log {k} is {np.log(k):.2f}")
-    for hypothesis in trees(model, features[0])[7].hypotheses[: k + 1]:
+    for hypothesis in model.generate(features[:1], 7)[0].hypotheses[: k + 1]:
         text = model.decode(hypothesis.words)
         mine = "its own" if text in found.sentences[0] else "not its own"
         print(f"  {np.exp(hypothesis.log_probability):.3f}  {text or SILENT} ({mine})")
@@ -100,11 +81,8 @@ def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
 #     i, f, o = sigmoid(W x_t + U h_{t-1} + b)    g = tanh(W x_t + U h_{t-1} + b)    each with its own W, U and b
 #     c_t = f c_{t-1} + i g                       h_t = o tanh(c_t)                  element by element
 #
-# Where f is near 1, c's gradient comes back as it is. Ours is told the scene as a word before START: W_hi scene in the
-# place of x_t.
-
-
-# %% [markdown]
+# Where f is near 1, c's gradient comes back as it is. Ours is told the scene as if it were a word before START.
+#
 # ## Saying the most probable sentence
 #
 # Taking the most probable word each time is a beam of 1. It may begin well and be stuck with an improbable rest. A beam
@@ -113,16 +91,6 @@ def memorise(found: Any, features: np.ndarray, words: Any, epochs: int) -> None:
 # continuations left out; 1., 2. ...: rank at the end.
 #
 # A probable sentence need not be true. Compare what is spoken with the scenes: often a size or a place is wrong.
-
-
-# %%
-def draw_trees(model: Caption, features: np.ndarray, truth: str) -> None:
-    """Draw the searches for one scene with beams of 1 and 7."""
-    for width, beam in trees(model, features).items():
-        title = f"beam {width}; a true sentence: {truth}"
-        alt = f"a tree of words from START, beam {width}; the best path says: {model.decode(beam.best.words)}"
-        figure = beam_tree(beam, model.words or [], most=20 if width == 1 else 45, title=title)
-        lesson.save(figure, f"beam-{width}", alt=alt)
 
 
 # %%
@@ -141,8 +109,7 @@ if __name__ == "__main__":
     print(f"\nperplexity of the training sentences; {len(words)} words")
     print(f"  a new network {wordiness(model, known, pairs):.2f}")
     bias_to_frequencies(model, words)
-    now = wordiness(model, known, pairs)
-    print(f"  with b_o = log frequencies {now:.2f}; the unigrams' {unigram_perplexity(words):.2f}")
+    print(f"  b_o: log frequencies {wordiness(model, known, pairs):.2f}; the unigrams' {unigram_perplexity(words):.2f}")
 
     one = scenes("test", 1, lesson.seed)
     memorise(one, seen, words, 5 if lesson.smoke else 300)
@@ -156,8 +123,7 @@ if __name__ == "__main__":
         rows = learn(models[name], pairs, words, lesson.seed, epochs=epochs, callbacks=[check]).rows
         took, ends[name] = perf_counter() - began, rows[-1]["test_perplexity"]
         axis.plot([row["epoch"] for row in rows], [row["test_perplexity"] for row in rows], "o-", label=name)
-        mine = wordiness(models[name], known, pairs)
-        print(f"  {name:11s} training {mine:.2f}, test {ends[name]:.2f}, {took:.0f} s", flush=True)
+        print(f"  {name:11s} training {wordiness(models[name], known, pairs):.2f}, test {ends[name]:.2f}, {took:.0f} s")
     axis.set(title="a true sentence's words, given those before", xlabel="epoch", ylabel="perplexity, test scenes")
     axis.legend()
     lesson.save(fig, "perplexity", alt="perplexity of test sentences by epoch for three networks")
@@ -167,14 +133,16 @@ if __name__ == "__main__":
     log = {beam: values for beam, (_, values) in spoken.items()}
     print(f"\n{name}: mean log probability of what is said, beam 1 {log[1].mean():.2f}, beam 7 {log[7].mean():.2f}")
     gain = log[7] - log[1]
-    print(
-        f"  beam 7 is better in {(gain > SAME).mean():.0%} of {len(test)} scenes, worse in {(gain < -SAME).mean():.0%}"
-    )
-    named = [shared_digits(text, test.scenes.truth(i).labels) for i, text in enumerate(spoken[7][0])]
-    print(f"  all named digits are there in {np.mean(named):.0%}, ", end="")
-    print(f"sizes and places are right, too, in {are_true(spoken[7][0], test, lesson.seed).mean():.0%}")
+    better, worse = (gain > SAME).mean(), (gain < -SAME).mean()
+    print(f"  beam 7 is better in {better:.0%} of {len(test)} scenes, worse in {worse:.0%}")
+    print("  named digits are there in {:.0%}, all is true in {:.0%}".format(*right(spoken[7][0], test, lesson.seed)))
     i = int(gain.argmax())
-    draw_trees(best, seen[i], test.sentences[i][0])
+    for width in spoken:
+        beam = best.generate(seen[i : i + 1], width)[0]
+        title = f"beam {width}; a true sentence: {test.sentences[i][0]}"
+        alt = f"a tree of words from START, beam {width}; the best path says: {best.decode(beam.best.words)}"
+        figure = beam_tree(beam, words.words, most=20 if width == 1 else 45, title=title)
+        lesson.save(figure, f"beam-{width}", alt=alt)
     texts, values = (found[:8] for found in spoken[7])
     notes = [f"log probability {value:.2f}" for value in values]
     page = described(test.scenes.images[:8], texts, [of[0] for of in test.sentences[:8]], notes=notes)
