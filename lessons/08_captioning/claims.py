@@ -1,9 +1,9 @@
 """Claims of the paper, tried small: ``make claims LESSON=08``, or ``python claims.py --claim retrieval --seeds 3``.
 
 Each is measured with several seeds: the seed gives scenes and sentences, the initial weights, the order and dropout.
-Results go to ``results.json`` after every seed; a later call measures what is missing. The set-ups were fixed before
-measuring, with the exceptions that the README names; what does not come out as in the paper is reported so. What is
-measured stands in claims_alignment.py and claims_sentences.py.
+Results go to ``results.json`` after every seed; a later call measures what is missing. The README names the seeds
+by which set-ups were chosen; what does not come out as in the paper is reported so. What is measured stands in
+claims_alignment.py and claims_sentences.py.
 """
 
 from __future__ import annotations
