@@ -69,7 +69,8 @@ print(", ".join(f"{word} {100 * c:.1f} %" for word, c in zip(tokenise(TEXT), cha
 # mean it more: words decide. With the sum, all regions with a positive product move towards the word.
 #
 # Four words and two regions, with products v_i . s_t as below. Of each s_t, v_i gets as much as the gradient of S at
-# their product says.
+# their product says. In the figure the regions are six random vectors. Many words choose the same one, since vectors of
+# ReLUs point much the same way before training.
 
 
 # %%
