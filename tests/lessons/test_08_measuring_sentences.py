@@ -14,8 +14,9 @@ from tinyconv.captioning.evaluation import evaluate_captions, nearest_neighbours
 from tinyconv.captioning.regions import given_regions
 from tinyconv.captioning.snippets import Snippets
 from tinyconv.claims import import_step
-from tinyconv.data import captions
 from tinyconv.data.captioned_scenes import CaptionedScenes
+from tinyconv.data.sentences import DIGITS
+from tinyconv.models.captioner import Description
 from tinyconv.text import Vocabulary, bleu
 from tinyconv.vision.layout import layout
 
@@ -23,7 +24,6 @@ LESSON = LESSONS / "08_captioning"
 CLAIMS = [
     "sentences", "true boxes", "true boxes, first step", "beam", "perplexity", "look", "lstm", "regions", "pipeline"
 ]  # fmt: skip
-READERS = ["read_flickr8k_tokens", "read_coco_captions", "read_karpathy"]
 SIZES, SEED = (30, 8), 3
 
 
@@ -56,7 +56,8 @@ def untrained(claims, step, monkeypatch):
             model.detector, scenes.scenes.images, [scenes.scenes.truth(i).boxes for i in range(len(scenes))],
             transform=transform,
         )  # fmt: skip
-        parts = Snippets(np.arange(4), np.ones(4, int), [np.array([k + 1, k + 2]) for k in range(4)])
+        named = [words.encode(step.mentions(of[0])[0]) for of in scenes.attributes[:4]]  # "a three", as it is
+        parts = Snippets(np.arange(4), np.ones(4, int), named)
         assert regions.features.shape[2] == size
         return claims.Learnt(None, {}, regions, parts, step.true_layouts(scenes))
 
@@ -151,16 +152,6 @@ def test_kinds_of_generators(step):
     np.testing.assert_array_equal(first.word.weight.detach().numpy(), always.word.weight.detach().numpy())
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_files_are_read_as_they_were_written(step, tmp_path, reader):
-    few = CaptionedScenes(20, seed=1)
-    files = import_step(LESSON, "files08").write_files(few, step.true_layouts(few), tmp_path)
-    found = getattr(captions, reader)(files[READERS.index(reader)])
-    assert [[s.removesuffix(" .") for s in of] for of in found.sentences] == few.sentences
-    if reader == "read_karpathy":
-        assert found.splits == ["train"] * 18 + ["test"] * 2 and found.ids == list(range(20))
-
-
 # ------------------------------------------------------------------------------------------------------------ measuring
 
 
@@ -246,10 +237,69 @@ def test_regions_are_judged_by_the_mentions_of_what_is_in_them(claims, step, unt
         for truth in truths
         for k in range(len(truth.labels))
     ]
-    for name, one, told in (("regions", model.snippet, features), ("whole", model.sentence, alone)):
-        texts = [one.decode(each.best.words) for each in one.generate(np.array(told), 7)]
-        assert [found[name]["bleu 1"], found[name]["bleu 2"]] == pytest.approx(bleu(texts, references, 2).scores)
-        assert found[name]["words"] == pytest.approx(np.mean([len(text.split()) for text in texts]))
+    texts = {
+        name: [one.decode(each.best.words) for each in one.generate(np.array(told), 7)]
+        for name, one, told in (("regions", model.snippet, features), ("whole", model.sentence, alone))
+    }
+    train = claims._scenes(SEED, SIZES)[0]
+    first = given_regions(
+        model.detector, train.scenes.images[:4], [train.scenes.truth(i).boxes[:1] for i in range(4)],
+        transform=claims._step("scenes08").NORMAL,
+    ).features[:, 1]  # fmt: skip
+    near = [int(np.square(first - own).sum(axis=1).argmin()) for own in features]
+    assert len(set(near)) > 1, "else it would not matter which is the nearest"
+    texts["nearest"] = [step.mentions(train.attributes[i][0])[0] for i in near]
+    for name, given in texts.items():
+        assert [found[name]["bleu 1"], found[name]["bleu 2"]] == pytest.approx(bleu(given, references, 2).scores)
+        assert found[name]["words"] == pytest.approx(np.mean([len(text.split()) for text in given]))
+        right = sum(text in own for text, own in zip(given, references, strict=True))
+        assert found[name]["exact"] == pytest.approx(right / len(given))
+    assert 0 < found["nearest"]["exact"] < 1
+
+
+def test_what_is_said_from_pixels_is_judged_scene_by_scene(claims, step, untrained):
+    """Of eight descriptions three have all objects, five digits that are there, four are true, one found nothing."""
+    model, test = claims._pipeline(SEED, SIZES).model, claims._scenes(SEED, SIZES)[1]
+    texts, labels, shown = [], [test.scenes.truth(i).labels for i in range(8)], []
+    true = [next(text for text in own if step.digits_said(text)) for own in test.sentences]
+    for i in range(8):
+        texts.append(true[i] if i in (0, 1, 2, 4) else DIGITS[labels[i][0]] if i == 7 else ("a big", "")[i % 2])
+    labels = [rows[::-1] if i in (0, 1, 3) else rows[:0] if i == 5 else rows[:1] for i, rows in enumerate(labels)]
+
+    def describe(image):
+        i = len(shown)
+        shown.append(image)
+        return Description(texts[i], None, np.zeros((len(labels[i]), 4)), labels[i], None, [], None)
+
+    model.describe = describe
+    found = claims.measure_pipeline(SEED, SIZES)
+    assert [found[key] for key in ("found", "digits", "true", "nothing")] == [3 / 8, 5 / 8, 4 / 8, 1 / 8]
+    assert found["scores"]["bleu 1"] == pytest.approx(bleu(texts, test.sentences).scores[0])
+    wanted = [claims._step("scenes08").NORMAL(image, None) for image in test.scenes.images]
+    np.testing.assert_array_equal(shown, wanted)
+
+
+def test_a_beam_is_lower_or_higher_by_more_than_rounding(claims, step, untrained, monkeypatch):
+    """Of eight scenes two are lower, by 0.5 and 0.0002, one is higher; 0.00005 is nothing."""
+    one = -np.arange(1.0, 9)
+    values = {1: one, 7: one + [0.5, -0.5, 5e-5, -5e-5, -2e-4, 0, 0, 0]}
+    test = claims._scenes(SEED, SIZES)[1]
+    monkeypatch.setattr(
+        step, "said", lambda model, features, beam=7: ([of[0] for of in test.sentences], values[beam])
+    )  # fmt: skip
+    found = claims.measure_beam(SEED, SIZES)
+    assert (found["lower"], found["higher"]) == (2 / 8, 1 / 8)
+    assert found["log"] == {"1": -4.5, "7": pytest.approx(values[7].mean())}
+
+
+def test_at_full_size_every_model_has_its_own_epochs(claims, step, untrained, monkeypatch):
+    """A trial run has one of each."""
+    monkeypatch.setattr(claims, "SIZES", SIZES)
+    claims._pipeline(SEED, SIZES)
+    assert untrained[0][-1] is None, "those of the pipeline"
+    for kind in ("first", "always", "lstm"):
+        claims._generator(SEED, SIZES, kind)
+    assert [how for *_, how in untrained[1:]] == [{"epochs": 40}, {"epochs": 20}, {"epochs": 40}]
 
 
 def test_a_new_generator_begins_with_the_unigrams(claims, step):

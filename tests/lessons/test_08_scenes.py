@@ -14,10 +14,12 @@ from _exercises import LESSONS
 from tinyconv import models
 from tinyconv.captioning.regions import Regions, detected_regions, given_regions
 from tinyconv.claims import import_step
-from tinyconv.data import Normalize
+from tinyconv.data import Normalize, captions
+from tinyconv.data.captioned_scenes import CaptionedScenes
 from tinyconv.text import Vocabulary
 
 LESSON = LESSONS / "08_captioning"
+READERS = ["read_flickr8k_tokens", "read_coco_captions", "read_karpathy"]
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +197,16 @@ def test_how_generators_are_built(sentences08):
     first, second, third = (sentences08.build(WORDS, 5, seed).word.weight.detach().numpy() for seed in (4, 4, 5))
     np.testing.assert_array_equal(first, second)
     assert (first != third).any()
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_files_are_read_as_they_were_written(sentences08, tmp_path, reader):
+    few = CaptionedScenes(20, seed=1)
+    files = import_step(LESSON, "files08").write_files(few, sentences08.true_layouts(few), tmp_path)
+    found = getattr(captions, reader)(files[READERS.index(reader)])
+    assert [[s.removesuffix(" .") for s in of] for of in found.sentences] == few.sentences
+    if reader == "read_karpathy":
+        assert found.splits == ["train"] * 18 + ["test"] * 2 and found.ids == list(range(20))
