@@ -270,7 +270,7 @@ def test_the_readmes_networks_are_the_librarys(readme, scenes08):
     assert features[0].startswith(f"{paper['alignment']['features']:,}, ")
     assert features[1].startswith(f"{small['alignment']['features']}, ")
     assert cells(readme, "words")[1] == str(len(words()))
-    assert f"best {scenes08.TOP} of Faster R-CNN" in cells(readme, "regions")[1] and scenes08.TOP == TOP
+    assert f"best {scenes08.TOP} of Faster R-CNN" in cells(readme, "boxes of a picture")[1] and scenes08.TOP == TOP
     assert f"{scenes08.TRAIN:,} and {scenes08.TEST}" in cells(readme, "pictures")[1]
     assert cells(readme, "steps")[1].endswith(f"batches of {BATCH_SIZE}")
     assert cells(readme, "gradients limited to")[0] == f"+-{LARGEST:g} each"
