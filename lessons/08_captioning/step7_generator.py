@@ -135,7 +135,7 @@ if __name__ == "__main__":
     gain = log[7] - log[1]
     better, worse = (gain > SAME).mean(), (gain < -SAME).mean()
     print(f"  beam 7 is better in {better:.0%} of {len(test)} scenes, worse in {worse:.0%}")
-    print("  named digits are there in {:.0%}, all is true in {:.0%}".format(*right(spoken[7][0], test, lesson.seed)))
+    print("  named digits are there in {:.1%}, all is true in {:.1%}".format(*right(spoken[7][0], test, lesson.seed)))
     i = int(gain.argmax())
     for width in spoken:
         beam = best.generate(seen[i : i + 1], width)[0]
