@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -140,3 +141,13 @@ def test_step_10s_sizes_are_the_papers(ran):
         assert re.search(rf"{name} +{v:,} words: generator +{generator:,} parameters", text)
     assert "4,442,602" in (LESSON / "README.md").read_text("utf-8")
     assert text.count(", 242 sentences)") == 3, "three files of the same sentences"
+
+
+def test_step_10_says_which_claims_are_not_measured_yet(step, monkeypatch, tmp_path, capsys):
+    ten = step(10)
+    (tmp_path / "results.json").write_text('{"claims": {"beam": {"measured": "so much"}}}', "utf-8")
+    monkeypatch.setattr(ten, "lesson", types.SimpleNamespace(script=tmp_path / "step10_at_scale.py"))
+    ten.beside()
+    out = capsys.readouterr().out
+    assert "beam\n" in out and "  here   so much\n" in out
+    assert out.count("  here   not measured yet: make claims LESSON=08\n") == len(ten.PAPER) - 1 == 3
