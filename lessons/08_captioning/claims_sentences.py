@@ -16,11 +16,11 @@ import tinyconv
 from tinyconv import models
 from tinyconv.captioning.evaluation import nearest_neighbours, perplexity
 from tinyconv.captioning.layout import layout_features
-from tinyconv.captioning.pipeline import LEAST, REGIONS, Learnt, train_captioner
+from tinyconv.captioning.pipeline import Learnt, train_captioner
 from tinyconv.captioning.regions import given_regions
 from tinyconv.claims import Claims, Runs, import_step, numbers, percents
 from tinyconv.models.caption import Caption, bias_to_frequencies
-from tinyconv.models.captioner import SAME, Captioner
+from tinyconv.models.captioner import LEAST, SAME, TOP, Captioner
 from tinyconv.text import bleu, lengths_of
 from tinyconv.vision.layout import layout
 
@@ -57,7 +57,7 @@ def _pipeline(seed: int, sizes: tuple[int, int]) -> Piped:
         model, train, words, transform, epochs=epochs, seed=seed, say=lambda line: None, progress=False
     )
     seen = layout_features(
-        model.detector, test.scenes.images, LEAST, top=REGIONS, same=SAME, transform=transform
+        model.detector, test.scenes.images, LEAST, top=TOP, same=SAME, transform=transform
     )  # fmt: skip
     return Piped(model.eval(), learnt, seen)
 

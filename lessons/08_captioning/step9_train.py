@@ -26,9 +26,9 @@ from tinyconv.captioning.evaluation import nearest_neighbours
 from tinyconv.captioning.figures import regions_described
 from tinyconv.captioning.layout import layout_features
 from tinyconv.captioning.pages import described
-from tinyconv.captioning.pipeline import EPOCHS, LEAST, REGIONS, Learnt, train_captioner
+from tinyconv.captioning.pipeline import EPOCHS, Learnt, train_captioner
 from tinyconv.files import atomic_write
-from tinyconv.models.captioner import SAME, Captioner, Description
+from tinyconv.models.captioner import LEAST, SAME, TOP, Captioner, Description
 from tinyconv.text import lengths_of, pad
 
 lesson = tinyconv.lesson_step(__name__)
@@ -114,7 +114,7 @@ if __name__ == "__main__":
         print(f"  scene {parts.image[i]}, region {parts.region[i]}: {words.decode(parts.words[i])}")
 
     said = [model.describe(NORMAL(image, None)) for image in test.scenes.images]
-    how = {"top": REGIONS, "same": SAME, "transform": NORMAL}
+    how = {"top": TOP, "same": SAME, "transform": NORMAL}
     seen = layout_features(model.detector, test.scenes.images, LEAST, **how)
     nearest = [train.sentences[i][0] for i in nearest_neighbours(seen, learnt.features)]
     print(f"\n{len(test)} scenes")

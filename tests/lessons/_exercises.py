@@ -1,4 +1,5 @@
-"""The proof that a lesson's exercises work. See :class:`ExerciseProof`, from which each lesson's test is derived.
+"""The proof that a lesson's exercises work. A lesson's test is derived from :class:`ExerciseProof`, or from
+:class:`ListedExercises`, which compares README and tests, too.
 
 Run as a program, ``python _exercises.py FOLDER``, it prints which test catches which planted bug.
 """
@@ -238,6 +239,49 @@ class ExerciseProof:
     @slow
     def test_every_mutant_is_caught_by_its_tasks_tests(self, proof: dict[str, Any]) -> None:
         assert [f"{m['task']} {m['title']}" for m in proof["mutants"] if not m["caught"]] == []
+
+
+class ListedExercises(ExerciseProof):
+    """Also: README, exercises and their tests say the same of every task, and each has four planted bugs or more.
+
+    Attributes
+    ----------
+    tasks : int
+        How many there are.
+    """
+
+    tasks: int
+
+    @pytest.fixture
+    def said(self) -> dict[str, tuple[str, str]]:
+        """What the docstrings say of each task: (difficulty, minutes), both as text."""
+        found = re.findall(r"\n    Difficulty (\d) of 3, (\d+) minutes\. Hint: ", self.source)
+        tasks = list(dict.fromkeys(task for task, _ in solutions(self.source)))  # some have two functions
+        assert len(found) == len(tasks) == self.tasks
+        return dict(zip(tasks, found, strict=True))
+
+    def test_the_readme_lists_the_exercises(self, said: dict[str, tuple[str, str]]) -> None:
+        rows = (self.folder / "README.md").read_text("utf-8").splitlines()
+        for task, numbers in said.items():
+            (line,) = [row for row in rows if row.startswith(f"| {task} |")]
+            assert tuple(cell.strip() for cell in line.strip("|").split("|")[2:]) == numbers
+
+    def test_the_tests_say_what_the_exercises_say(self, said: dict[str, tuple[str, str]]) -> None:
+        checked = set()
+        for file in sorted(self.folder.glob("test_exercises*.py")):
+            module = load(file, f"{file.stem}_of_{self.lesson}")
+            marks = [mark for value in vars(module).values() for mark in getattr(value, "pytestmark", [])]
+            kinds = {mark.kwargs["id"]: mark.kwargs for mark in marks if mark.name == "task"}
+            assert kinds, file.name
+            for task, kind in kinds.items():
+                assert (str(kind["difficulty"]), str(kind["minutes"])) == said[task], f"{file.name}: {task}"
+            checked |= set(kinds)
+        assert checked == set(said)
+
+    def test_every_task_has_four_planted_bugs(self, said: dict[str, tuple[str, str]]) -> None:
+        files = sorted(self.folder.glob("mutants*.py"))
+        bugs = [bug["task"] for file in files for bug in load(file, f"{file.stem}_of_{self.lesson}").MUTANTS]
+        assert {task: bugs.count(task) for task in said if bugs.count(task) < 4} == {}
 
 
 if __name__ == "__main__":

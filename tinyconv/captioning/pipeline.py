@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyconv.captioning.layout import layout_features
 from tinyconv.captioning.regions import Regions, detected_regions
-from tinyconv.captioning.snippets import Snippets, snippets
+from tinyconv.captioning.snippets import BETA, Snippets, snippets
 from tinyconv.captioning.training import BATCH_SIZE, train_alignment, train_caption
 from tinyconv.data.captioned_scenes import CaptionedScenes
 from tinyconv.data.detection import DetectionDataset
@@ -18,11 +18,11 @@ from tinyconv.data.pairs import SentencePairs
 from tinyconv.detection.training import train_detector
 from tinyconv.history import History
 from tinyconv.models.alignment import Alignment, alignment
-from tinyconv.models.captioner import SAME, Captioner
-from tinyconv.text import Vocabulary, lengths_of, pad
+from tinyconv.models.captioner import LEAST, SAME, Captioner
+from tinyconv.models.captioner import TOP as SPOKEN
+from tinyconv.text import Vocabulary
 
 TOP = 5  # regions beside the whole image
-LEAST, REGIONS = 0.5, 19  # probability and number of detections that are spoken of: those of Captioner.describe
 EPOCHS = {"detector": 6, "alignment": 15, "snippet": 10, "sentence": 20}
 LIMIT = 20  # words of a sentence
 
@@ -60,7 +60,7 @@ def train_captioner(
     *,
     epochs: dict[str, int] | None = None,
     top: int = TOP,
-    beta: float = 1.0,
+    beta: float = BETA,
     seed: int = 0,
     out: str | Path | None = None,
     say: Any = print,
@@ -109,7 +109,7 @@ def train_captioner(
     model.eval()
     images = [transform(image, None) for image in scenes.scenes.images]  # as describe() is given them
     regions = detected_regions(model.detector, images, top)
-    features = layout_features(model.detector, images, LEAST, top=REGIONS, same=SAME)
+    features = layout_features(model.detector, images, LEAST, top=SPOKEN, same=SAME)
 
     say("2/4 alignment of words and regions")
     sentences = [[vocabulary.encode(sentence) for sentence in of] for of in scenes.sentences]
@@ -119,9 +119,7 @@ def train_captioner(
     histories["alignment"] = train_alignment(matcher, pairs, **stage("alignment"))
 
     say("3/4 snippets for regions")
-    words = pad([ids for of in sentences for ids in of], LIMIT)
-    image_of = np.repeat(np.arange(len(sentences)), [len(of) for of in sentences])
-    parts = snippets(matcher, regions, words[lengths_of(words) > 0], image_of[lengths_of(words) > 0], beta)
+    parts = snippets(matcher, regions, pairs.words, pairs.image_of, beta)
     if model.snippet is not None and parts.words:  # a detector that has learnt little finds few regions, or none
         of_regions = SentencePairs(parts.features(regions), [[ids] for ids in parts.words])
         size = min(BATCH_SIZE, len(of_regions))

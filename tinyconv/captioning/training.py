@@ -81,8 +81,10 @@ def train_alignment(
     if pairs.counts is None:
         raise ValueError("train_alignment: pairs must know how many regions an image has; give SentencePairs counts=")
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer: Any = optim.Adam(parameters, lr=lr)
-    if momentum is not None:
+    optimizer: Any
+    if momentum is None:
+        optimizer = optim.Adam(parameters, lr=lr)
+    else:
         optimizer = optim.SGD(parameters, lr=lr, momentum=momentum)
     return _fit("train_alignment", model, pairs, alignment_loss, optimizer, epochs, batch_size, seed, how)
 

@@ -102,21 +102,11 @@ def open_captioner(path: Path) -> tuple[Any, Any, list[str] | None]:
     ValueError, OSError
         The file cannot be read.
     """
-    from tinyconv import load, weights
-    from tinyconv.data import from_description
-    from tinyconv.data.detection import check_transform
-
-    if path.is_file() and not weights.is_checkpoint(path):
-        raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train captioner --data scenes makes one")
-    model: Any = load(path)
-    models.check_command(model, path, "caption")
+    model = models.open_checkpoint(path, "caption", "tinyconv train captioner --data scenes")
     if not hasattr(model, "describe"):
         builder = model.config["builder"]
         raise UsageError(f"{path} holds {builder}, which says no sentences; tinyconv predict says what it sees")
-    described = model.meta.get("transform")
-    transform = from_description(described) if described else None
-    check_transform("caption", transform)
-    return model, transform, model.meta.get("classes")
+    return model, models.transform_of(model, "caption"), model.meta.get("classes")
 
 
 def _checked(options: argparse.Namespace) -> Path:

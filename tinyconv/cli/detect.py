@@ -105,21 +105,11 @@ def open_detector(path: Path) -> tuple[Any, Any, list[str] | None]:
     ValueError, OSError
         The file cannot be read.
     """
-    from tinyconv import load, weights
-    from tinyconv.data import from_description
-    from tinyconv.data.detection import check_transform
-
-    if path.is_file() and not weights.is_checkpoint(path):
-        raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train faster_rcnn --data scenes makes one")
-    model: Any = load(path)
-    builder = model.config["builder"]
-    models.check_command(model, path, "detect")
+    model = models.open_checkpoint(path, "detect", "tinyconv train faster_rcnn --data scenes")
     if not hasattr(model, "detect"):
+        builder = model.config["builder"]
         raise UsageError(f"{path} holds {builder}, which finds no objects; tinyconv predict says what is in a picture")
-    described = model.meta.get("transform")
-    transform = from_description(described) if described else None
-    check_transform("detect", transform)
-    return model, transform, model.meta.get("classes")
+    return model, models.transform_of(model, "detect"), model.meta.get("classes")
 
 
 def size_hint(model: Any, transform: Any, size: tuple[int, ...]) -> str:

@@ -121,6 +121,38 @@ def open_model(options: argparse.Namespace) -> Opened:
     return Opened(model, transform, _classes(options, model) or names)
 
 
+def open_checkpoint(path: Path, command: str, maker: str) -> Any:
+    """Return the network of a checkpoint of ours, in evaluation mode, if it is not for another command than this one.
+
+    ``maker`` is what makes a fitting checkpoint, such as "tinyconv train gan --data mnist".
+
+    Raises
+    ------
+    UsageError
+        The file is no checkpoint, or of a network for another command.
+    ValueError, OSError
+        It cannot be read.
+    """
+    from tinyconv import load, weights
+
+    if path.is_file() and not weights.is_checkpoint(path):
+        raise UsageError(f"{path} is no checkpoint of tinyconv; {maker} makes one")
+    model = load(path)
+    check_command(model, path, command)
+    return model
+
+
+def transform_of(model: Any, command: str) -> Any:
+    """Return what the training images went through, None for nothing; ValueError if it moves boxes about."""
+    from tinyconv.data import from_description
+    from tinyconv.data.detection import check_transform
+
+    described = model.meta.get("transform")
+    transform = from_description(described) if described else None
+    check_transform(command, transform)
+    return transform
+
+
 def check_command(model: Any, path: Path, command: str = "") -> None:
     """Raise UsageError if a checkpoint's network is for another command than this one ("": those for classifiers)."""
     for method, (name, holds) in _OTHERS.items():

@@ -84,12 +84,7 @@ def open_generator(path: Path) -> Any:
     ValueError, OSError
         The file cannot be read.
     """
-    from tinyconv import load, weights
-
-    if path.is_file() and not weights.is_checkpoint(path):
-        raise UsageError(f"{path} is no checkpoint of tinyconv; tinyconv train gan --data mnist makes one")
-    model: Any = load(path)
-    models.check_command(model, path, "sample")
+    model = models.open_checkpoint(path, "sample", "tinyconv train gan --data mnist")
     if hasattr(model, "sample"):
         return model
     builder = model.config["builder"]

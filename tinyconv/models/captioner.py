@@ -23,7 +23,9 @@ from tinyconv.vision.nms import distinct
 if TYPE_CHECKING:
     from tinyconv.summary import Row
 
-SAME = 0.5  # of two detections that overlap more, whatever their classes, the worse is not spoken of
+# Which detections are spoken of: from this probability on, so many at most, and of two that overlap more than this,
+# whatever their classes, the better one.
+LEAST, TOP, SAME = 0.5, 19, 0.5
 
 
 class Description(NamedTuple):
@@ -92,7 +94,7 @@ class Captioner(nn.Module):
 
     @no_grad()
     def describe(
-        self, image: np.ndarray, beam: int = 7, limit: int = 20, *, least: float = 0.5, top: int = 19
+        self, image: np.ndarray, beam: int = 7, limit: int = 20, *, least: float = LEAST, top: int = TOP
     ) -> Description:
         """Describe an image and its regions, in evaluation mode.
 
