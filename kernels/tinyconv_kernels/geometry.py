@@ -1,7 +1,9 @@
-"""Geometry, written once: output sizes, window helpers that njit kernels share, and the positions of a resize."""
+"""Geometry, written once: output sizes, window helpers that njit kernels share, positions of a resize and a sampler."""
 
 import numpy as np
 from numba import njit
+
+ZEROS, BORDER, REFLECTION = 0, 1, 2  # what a sampler reads outside of the image
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil_mode: bool = False) -> int:
@@ -55,3 +57,34 @@ def linear_positions(out_size, size, align_corners, scale, dtype):
         position = np.maximum((steps + half) * dtype.type(scale) - half, 0)
     low = np.minimum(np.floor(position).astype(np.int64), size - 1)
     return low, np.clip(position - low, 0, 1).astype(dtype)
+
+
+def source_position(coordinate, size, one, padding, align_corners):
+    """Return the position in pixels that a sampler's coordinate means along an axis, and its derivative.
+
+    The coordinates -1 and 1 are the centres of the first and the last pixel (``align_corners``) or their outer edges.
+    A position that BORDER or REFLECTION holds at an end does not move: its derivative is 0. With ZEROS, all positions
+    that see no pixel become -2 or ``size``. So what is returned fits a whole number, or is NaN: as a NaN coordinate's,
+    and as the reflection of an infinite one. ``one`` says which dtype all of it has; kernels compile this function.
+    """
+    two, zero = one + one, one - one
+    last, half = size - one, one / two
+    slope = last / two if align_corners else size / two
+    at = zero  # of one pixel's image with aligned corners, at every coordinate but NaN
+    if slope > zero or coordinate != coordinate:
+        at = (coordinate + one) * slope
+    if not align_corners:
+        at -= half
+    if padding == REFLECTION and slope > zero:
+        low = zero if align_corners else -half
+        beyond, turn = abs(at - low) % (two * two * slope), two * slope
+        if (at < low) != (beyond > turn):
+            slope = -slope
+        at = low + (beyond if beyond <= turn else two * turn - beyond)
+    if padding == ZEROS:
+        at = -two if at < -two else size if at > size else at
+    elif at <= zero:
+        at, slope = zero, zero
+    elif at >= last:
+        at, slope = last, zero
+    return at, slope

@@ -20,7 +20,7 @@ BACKENDS = sorted(p.name for p in ROOT.iterdir() if p.is_dir() and any(p.glob("*
 SUPPORT = {"launch", "memory", "dlpack"}  # public files of the CUDA backend that hold no kernels
 FILES = [
     "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "recurrent",
-    "reduce", "resize", "roi", "softmax",
+    "reduce", "resize", "roi", "sampler", "softmax",
 ]  # fmt: skip
 
 

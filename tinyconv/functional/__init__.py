@@ -80,7 +80,7 @@ from tinyconv.functional.reduce import (
     var,
 )
 from tinyconv.functional.roi import roi_align, roi_pool
-from tinyconv.functional.sampler import interpolate
+from tinyconv.functional.sampler import grid_sample, interpolate
 from tinyconv.functional.shape import (
     cat,
     chunk,
