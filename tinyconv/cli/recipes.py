@@ -13,6 +13,8 @@ from tinyconv import data, models, optim
 from tinyconv.cli.names import UsageError, choose
 from tinyconv.data import store
 from tinyconv.data.dataset import shuffled
+from tinyconv.data.distorted import DistortedDigits
+from tinyconv.data.distortion_kinds import KINDS
 from tinyconv.random import generator
 
 
@@ -30,6 +32,8 @@ class Recipe:
     hook: Callable[[Any], Callable[..., Any]] | None = None  # (model) -> what the optimizer calls after each step
     drops: tuple[float, ...] = (0.75,)  # where the rate is divided by 10, in parts of all epochs
     warmup: int = 0  # epochs at a tenth of the rate, before everything else
+    own_size: bool = False  # the network is built for the size of the data set's images
+    black: bool = False  # images stay in [0, 1]: what a transformer sees outside of them is 0, and must be black
 
 
 RECIPES = {
@@ -43,6 +47,9 @@ RECIPES = {
     "rir": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)
+_TRANSFORMER = Recipe(
+    batch_size=64, epochs=20, lr=0.002, optimizer=optim.Adam, options={}, drops=(0.7,), own_size=True, black=True
+)  # fmt: skip
 # He et al. 2015, sec. 4.2: 64,000 steps of 128 images, a tenth of the rate after 32,000 and 48,000.
 _CIFAR = Recipe(
     batch_size=128, epochs=164, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}, drops=(0.5, 0.75)
@@ -51,8 +58,9 @@ _CIFAR = Recipe(
 _RIR_CIFAR = Recipe(
     batch_size=500, epochs=82, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}, drops=(0.51, 0.75)
 )  # fmt: skip
+TRANSFORMERS = ("st_cnn", "st_fcn")  # networks that take any size of images, and --transform
 _WARMED = 110  # layers from which on the paper begins with a smaller rate, for some 400 steps
-DATA = ("fashion", "mnist", "digits", "shapes", "cifar10", "cifar100")
+DATA = ("fashion", "mnist", "digits", "shapes", "cifar10", "cifar100", *KINDS)
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _PROBED = 512  # training images from which the mean and deviation of the channels are estimated
 
@@ -64,6 +72,9 @@ def of(model: str, dataset: str = "") -> Recipe:
         return replace(_CIFAR, warmup=1) if arguments.get("depth", 20) >= _WARMED else _CIFAR
     if builder == "rir" and dataset.startswith("cifar"):
         return _RIR_CIFAR
+    if builder in TRANSFORMERS:
+        # Translated, cluttered digits: begin by looking at the middle, and put out as many pixels as a digit has.
+        return replace(_TRANSFORMER, arguments={"out_size": 30, "start": 0.6}) if dataset == "tc" else _TRANSFORMER
     return RECIPES.get(builder, OTHER)
 
 
@@ -106,6 +117,10 @@ def open_data(name: str, channels: int | None = None, root: str | None = None) -
         sizes = enumerate((4000, 1000))
         train, test = (_with_channels(data.shapes10(n, 32, seed=seed), channels) for seed, n in sizes)
         return Source(name, train, test, mirror=True)
+    if name in KINDS:
+        three = _threefold if channels == 3 else None
+        train, test = (DistortedDigits(name, part, hold_out=False, transform=three) for part in ("train", "test"))
+        return Source(name, train, test, mirror=False)
     return _open_folder(name, "L" if channels == 1 else "RGB")
 
 
@@ -135,6 +150,11 @@ def _with_channels(dataset: data.ArrayDataset, channels: int | None) -> data.Arr
     return data.ArrayDataset(images.astype(np.float32), dataset.labels, classes=dataset.classes)
 
 
+def _threefold(image: np.ndarray, rng: Any = None) -> np.ndarray:
+    """Return a grey image with three equal channels."""
+    return np.repeat(image, 3, axis=0)
+
+
 def _open_folder(name: str, mode: str) -> Source:
     folder = Path(name)
     if name in ("scenes", "voc", "coco") and not folder.is_dir():
@@ -159,8 +179,11 @@ def _open_folder(name: str, mode: str) -> Source:
     return Source(folder.resolve().name, first, second, True, True)
 
 
-def views(source: Source, input_shape: tuple[int, int, int]) -> tuple[Any, Any]:
-    """Return the transforms (training, test) that make the source's images into a network's input."""
+def views(source: Source, input_shape: tuple[int, int, int], black: bool = False) -> tuple[Any, Any]:
+    """Return the transforms (training, test) that make the source's images into a network's input.
+
+    ``black``: they stay in [0, 1], and are not made to have mean 0 and deviation 1.
+    """
     _, height, width = input_shape
     if source.photographs:
         # The papers' 256 and 224: the short side is an eighth longer than the crop.
@@ -168,11 +191,11 @@ def views(source: Source, input_shape: tuple[int, int, int]) -> tuple[Any, Any]:
         train, test = [*fit, data.RandomCrop((height, width))], [*fit, data.CenterCrop((height, width))]
     else:
         train = test = _to_size(source.train[0][0].shape[1:], (height, width))
-    normalise = _normalise(source.train, data.Compose(test))
+    normalise = [] if black else [_normalise(source.train, data.Compose(test))]
     # A border of zeros is one of the mean colour, where the mean has been taken away before.
     moved = [data.RandomCrop((height, width), source.border)] if source.border else []
     mirror = [data.RandomMirror()] if source.mirror else []
-    return data.Compose([*train, normalise, *moved, *mirror]), data.Compose([*test, normalise])
+    return data.Compose([*train, *normalise, *moved, *mirror]), data.Compose([*test, *normalise])
 
 
 def _to_size(have: tuple[int, ...], want: tuple[int, int]) -> list[Any]:

@@ -22,11 +22,13 @@ examples:
   tinyconv train gan --data mnist                                     a generator of digits; also dcgan, lapgan
   tinyconv train faster_rcnn --data scenes                            a detector; also fast_rcnn
   tinyconv train faster_rcnn --data voc --root VOCdevkit/VOC2007      PASCAL VOC's folders; --data coco: COCO's
+  tinyconv train st_cnn --data rts                                    digits turned, scaled, moved; --transform tps
   tinyconv train captioner --data scenes                              a detector, and sentences about what it finds
 
---data: fashion, mnist, digits, shapes (all bundled); cifar10, cifar100 in the folder --root, or after tinyconv data get
-cifar10; or a folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then
-set aside for testing). For generators --lr is the generator's rate, and the discriminator's keeps its ratio to it; a
+--data: fashion, mnist, digits, shapes (all bundled); r, rts, p, e, tc: mnist turned, also scaled and moved, projected,
+bent, in clutter, anew every epoch; cifar10, cifar100 in the folder --root, or after tinyconv data get cifar10; or a
+folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then set aside for
+testing). For generators --lr is the generator's rate, and the discriminator's keeps its ratio to it; a
 folder samples/ of the run shows what they draw. Detectors learn from scenes, composed of handwritten digits, or from
 voc and coco in the folder --root; captioner from scenes and sentences about them. The run is written to --out:
 checkpoint.npz, train.jsonl (one line per epoch) and curves.png; of captioner the latter two in a folder for each
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a network's name, such as lenet5 or alexnet")
     parser.add_argument(
         "--data", metavar="DATA", required=True,
-        help="fashion, mnist, digits, shapes, cifar10, ... or a folder; detectors: scenes, voc, coco; "
+        help="fashion, mnist, digits, shapes, rts, cifar10, ... or a folder; detectors: scenes, voc, coco; "
         "captioner: scenes",
     )  # fmt: skip
     parser.add_argument(
@@ -52,6 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--smoke", action="store_true", help="a few images, one epoch: only show that it works")
     parser.add_argument("--scale", choices=("lesson", "paper"), default="lesson", help="size of the network (lesson)")
+    parser.add_argument(
+        "--transform", choices=("affine", "attention", "projective", "tps", "none"),
+        help="of a spatial transformer network's transformer (affine); none leaves it out",
+    )  # fmt: skip
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (cpu)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads that prepare images")
 
@@ -74,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
         device.check_name(options.device)
     except RuntimeError as problem:
         raise UsageError(f"--device: {problem}") from None
+    if options.transform is not None and name not in recipes.TRANSFORMERS:
+        raise UsageError(f"--transform goes with {' and '.join(recipes.TRANSFORMERS)}, not with {name}")
     if name in train_detection.MODELS or name == "rcnn":
         return train_detection.run(name, options, _resume_command(options.arguments))
     if name in train_generative.MODELS:
@@ -81,14 +89,20 @@ def run(options: argparse.Namespace) -> int:
     if name in train_captioner.MODELS:
         return train_captioner.run(name, options, _resume_command(options.arguments))
     recipe = recipes.of(name, options.data)
+    arguments = dict(recipe.arguments)
+    if options.transform is not None:
+        arguments["transform"] = None if options.transform == "none" else options.transform
     source = recipes.open_data(options.data, _channels(name), options.root)
     epochs = options.epochs or (1 if options.smoke else recipe.epochs)
     batch_size = options.batch_size or (32 if options.smoke else recipe.batch_size)
 
     tinyconv.manual_seed(options.seed)
-    model = _build(name, recipe.arguments, len(source.classes), len(source.train[0][0]), options.scale)
+    shape = source.train[0][0].shape
+    if recipe.own_size and not source.photographs:
+        arguments["image_size"] = shape[1]
+    model = _build(name, arguments, len(source.classes), shape[0], options.scale)
     model.to(options.device)
-    train_view, test_view = recipes.views(source, model.input_shape)
+    train_view, test_view = recipes.views(source, model.input_shape, recipe.black)
     workers = (2 if source.photographs else 0) if options.workers is None else options.workers
     simulated = options.device == "cuda" and tinyconv.cuda.device_name() == "simulator"
     if simulated:

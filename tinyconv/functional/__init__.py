@@ -41,6 +41,7 @@ from tinyconv.functional.arithmetic import (
     where,
 )
 from tinyconv.functional.conv import conv2d, conv_transpose2d, fold, unfold
+from tinyconv.functional.grids import affine_grid, attention_grid, projective_grid, thin_plate_spline_grid
 from tinyconv.functional.indexing import embedding, getitem
 from tinyconv.functional.linear import linear, matmul
 from tinyconv.functional.loss import (

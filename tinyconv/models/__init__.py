@@ -20,6 +20,10 @@ from tinyconv.models.rcnn import RCNN, rcnn
 from tinyconv.models.registry import build as _build
 from tinyconv.models.resnet import ResNet, resnet, resnet_cifar
 from tinyconv.models.rir import RiR, rir
+from tinyconv.models.spatial_transformer import SpatialTransformer
+from tinyconv.models.st_cub import PartsNetwork, st_cub
+from tinyconv.models.st_networks import STNetwork, st_cnn, st_fcn
+from tinyconv.models.st_svhn import HouseNumbers, st_svhn
 from tinyconv.models.vgg import VGG, vgg
 from tinyconv.models.zfnet import ZFNet, zfnet
 from tinyconv.nn import Module
@@ -40,6 +44,10 @@ _BUILDERS: dict[str, Callable[..., Module]] = {
     "resnet": resnet,
     "resnet_cifar": resnet_cifar,
     "rir": rir,
+    "st_cnn": st_cnn,
+    "st_cub": st_cub,
+    "st_fcn": st_fcn,
+    "st_svhn": st_svhn,
     "vgg": vgg,
     "zfnet": zfnet,
 }

@@ -1,0 +1,82 @@
+"""Claims about other transforms, warped digits, where transformers begin, and co-localisation: ``claims.py`` measures."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from tinyconv.claims import Claims, Runs, import_step, mean, numbers, percents, values
+
+FOLDER = Path(__file__).resolve().parent
+_step = cache(partial(import_step, FOLDER))
+KINDS = ("projective", "tps")
+TABLE = ("FCN", "CNN", *(f"{net} {kind}" for net in ("ST-FCN", "ST-CNN") for kind in ("affine", *KINDS)))
+
+
+def _run(name: str, kind: str, seed: int, small: bool, **options: Any) -> dict[str, Any]:
+    """Train one network; "ST-CNN tps" names the transform, too."""
+    net, _, transform = name.partition(" ")
+    if transform not in ("", "affine"):
+        options["transform"] = transform
+    return _step("claims_digits").run_one(net, kind, seed, small, **options)
+
+
+def _table(kind: str, seed: int, small: bool) -> dict[str, Any]:
+    return {name: _run(name, kind, seed, small) for name in TABLE}
+
+
+def table_r(seed: int, small: bool = False) -> dict[str, Any]:
+    """R as in S1, with projective transforms and thin-plate splines, too."""
+    return {name: _run(name, "r", seed, small) for name in TABLE if name.partition(" ")[2] in KINDS}
+
+
+def table_p(seed: int, small: bool = False) -> dict[str, Any]:
+    """P: scaled by .75 to 1, every corner moved by N(0, 5 px), a projective warp; 20 epochs, 60,000 parameters."""
+    return _table("p", seed, small)
+
+
+def table_e(seed: int, small: bool = False) -> dict[str, Any]:
+    """E: scaled by .75 to 1, 16 control points moved by N(0, 1.5 px), a thin-plate spline; 20 epochs, 60,000."""
+    return _table("e", seed, small)
+
+
+def table_verdict(runs: Runs) -> tuple[None, str]:
+    """Nothing: reported as measured, beside the paper's table."""
+    return None, _step("claims_digits").table(runs)
+
+
+#: Beginnings and rates of the localisation network, of ST-CNN on cluttered digits.
+BEGINNINGS: dict[str, dict[str, Any]] = {
+    "start .6": {},
+    "identity": {"start": 1.0},
+    "random": {"start": None},
+    "rate x .1": {"factor": 0.1},
+    "conv": {"localisation": "conv"},
+}
+
+
+def beginnings(seed: int, small: bool = False) -> dict[str, Any]:
+    """ST-CNN on TC as in S3: from start scale .6, identity, random weights; a tenth of the rate; convolutions look."""
+    return {name: _run("ST-CNN", "tc", seed, small, **options) for name, options in BEGINNINGS.items()}
+
+
+def beginnings_verdict(runs: Runs) -> tuple[None, str]:
+    """Nothing: reported as measured."""
+    off = "; ".join(f"{name} {numbers(runs, name, 'centre', form='.1f')}" for name in BEGINNINGS)
+    return None, f"{_step('claims_digits').table(runs)}; middle missed by {off} px"
+
+
+def all_digits(seed: int, small: bool = False) -> dict[str, Any]:
+    """S4 with digits 0 to 9 (sums 0 to 18); everything else alike."""
+    kit = _step("claims_digits")
+    return {name: kit.run_one(name, "pairs10", seed, small, factor=0.3) for name in kit.PAIRED}
+
+
+CLAIMS: Claims = {
+    "R": (table_r, table_verdict),
+    "P": (table_p, table_verdict),
+    "E": (table_e, table_verdict),
+    "S4, digits 0 to 9": (all_digits, table_verdict),
+    "S6": (beginnings, beginnings_verdict),
+}

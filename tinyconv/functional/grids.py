@@ -1,0 +1,195 @@
+"""Sampling grids of Jaderberg et al. 2015, sec. 3.2: where in the input an output looks. See :func:`affine_grid`.
+
+Every one maps positions of the output to positions of the input, x first, in [-1, 1]; y grows downwards.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyconv import device, errors
+from tinyconv.functional.activation import clamp
+from tinyconv.functional.arithmetic import where
+from tinyconv.functional.linear import matmul
+from tinyconv.functional.shape import cat
+from tinyconv.tensor import Tensor
+
+_LEAST = 1e-6  # the projective denominator is kept this far from 0
+
+
+def target_grid(size: tuple[int, int], align_corners: bool = False) -> np.ndarray:
+    """Return the positions (H, W, 2), x first, of an output's pixels, float64.
+
+    align_corners: -1 and 1 are the centres of the first and the last pixel; otherwise the outer edges of the image.
+    """
+    y, x = (_axis(count, align_corners) for count in size)
+    return np.stack(np.meshgrid(x, y), axis=-1)
+
+
+def _axis(count: int, align_corners: bool) -> np.ndarray:
+    if count == 1:
+        return np.zeros(1)  # the middle, as in PyTorch
+    steps = np.linspace(-1.0, 1.0, count)
+    return steps if align_corners else steps * ((count - 1) / count)
+
+
+def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
+    """Return the grid of affine maps: (x_s, y_s) = theta (x_t, y_t, 1) (Jaderberg et al. 2015, eq. 1).
+
+    Parameters
+    ----------
+    theta : Tensor, (N, 2, 3), float32 or float64
+        A positive theta[:, 0, 2] moves what is looked at to the right, and so what is seen to the left.
+    size : four ints
+        N, C, H, W of the output.
+    align_corners : bool (None is False)
+        Whether -1 and 1 are the centres of the corner pixels, or the outer edges; the sampler must be told the same.
+
+    Returns
+    -------
+    Tensor, (N, H, W, 2)
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit.
+    """
+    op = "affine_grid"
+    _check(op, theta, (2, 3), size)
+    return _shaped(matmul(_homogeneous(size, align_corners, theta), theta.transpose(1, 2)), size)
+
+
+def attention_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
+    """Return the grid of a scale and a shift: (x_s, y_s) = s (x_t, y_t) + (t_x, t_y) (Jaderberg et al. 2015, eq. 2).
+
+    Parameters
+    ----------
+    theta : Tensor, (N, 3)
+        s, t_x, t_y. Others as in :func:`affine_grid`.
+    """
+    op = "attention_grid"
+    _check(op, theta, (3,), size)
+    positions = _constant(target_grid((size[2], size[3]), bool(align_corners)).reshape(1, -1, 2), theta)
+    return _shaped(positions * theta[:, :1].reshape(-1, 1, 1) + theta[:, 1:].reshape(-1, 1, 2), size)
+
+
+def projective_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
+    """Return the grid of projective maps: (t1 x + t2 y + t3, t4 x + t5 y + t6) / (t7 x + t8 y + 1).
+
+    Where the denominator is nearer to 0 than 1e-6 it is taken for 1e-6 with its sign, without a gradient; beyond, it is
+    negative, and what is seen there is upside down.
+
+    Parameters
+    ----------
+    theta : Tensor, (N, 8)
+        t1 to t8. Others as in :func:`affine_grid`.
+    """
+    op = "projective_grid"
+    _check(op, theta, (8,), size)
+    last = _constant(np.ones(1), theta) + theta[:, :1] * 0.0
+    matrix = cat([theta, last], 1).reshape(-1, 3, 3)
+    whole = matmul(_homogeneous(size, align_corners, theta), matrix.transpose(1, 2))
+    below = whole[:, :, 2:]
+    below = where(below >= 0.0, clamp(below, min=_LEAST), clamp(below, max=-_LEAST))
+    return _shaped(whole[:, :, :2] / below, size)
+
+
+def control_points(side: int) -> np.ndarray:
+    """Return a regular grid of points (side^2, 2) on [-1, 1]^2, row by row, x first, float64."""
+    return target_grid((side, side), True).reshape(-1, 2)
+
+
+def thin_plate_spline_grid(
+    theta: Tensor, size: Sequence[int], align_corners: bool | None = None, control: np.ndarray | None = None
+) -> Tensor:
+    """Return the grid of thin-plate splines, which send control point P_k to theta[:, k], and bend least in between.
+
+    T(p) = a_1 + a_x x + a_y y + sum_k w_k U(|p - P_k|), U(r) = r^2 log r^2
+
+    As w and a are linear in the K positions that theta holds, the grid is one constant matrix (H W, K) times theta.
+
+    Parameters
+    ----------
+    theta : Tensor, (N, K, 2)
+        Where in the input each control point looks, x first.
+    control : array, (K, 2), optional
+        The control points in the output; by default 4 x 4 regular ones (:func:`control_points`). Others as in
+        :func:`affine_grid`.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not fit, or the control points lie on one line or upon each other.
+    """
+    op = "thin_plate_spline_grid"
+    points = control_points(4) if control is None else np.asarray(control, np.float64)
+    _check(op, theta, (len(points), 2), size)
+    shape = points.shape
+    matrix = _spline_matrix(points.tobytes(), shape, (size[2], size[3]), bool(align_corners))
+    return _shaped(matmul(_constant(matrix, theta), theta), size)
+
+
+def thin_plate_spline(control: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return w (K, 2) and a (3, 2) of the spline that sends the control points (K, 2) to the sources (K, 2).
+
+    They solve [[K, P], [P^T, 0]] [w; a] = [Q; 0] with K_ij = U(|P_i - P_j|) and P = [1, x, y].
+
+    Raises
+    ------
+    ValueError
+        The control points lie on one line or upon each other.
+    """
+    solved = _inverse(control)[:, : len(control)] @ sources
+    return solved[: len(control)], solved[len(control) :]
+
+
+def _bends(points: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """Return the basis of the spline at points (M, 2): U(|p - P_k|) of every control point, 1, x, y; (M, K + 3)."""
+    squared = ((points[:, None] - control[None]) ** 2).sum(-1)
+    bends = squared * np.log(np.where(squared > 0, squared, 1.0))
+    return np.concatenate([bends, np.ones((len(points), 1)), points], axis=1)
+
+
+def _inverse(control: np.ndarray) -> np.ndarray:
+    count = len(control)
+    system = np.zeros((count + 3, count + 3))
+    system[:count] = _bends(control, control)
+    system[count:, :count] = system[:count, count:].T
+    if count < 3 or np.linalg.cond(system) > 1e12:
+        raise ValueError("thin_plate_spline: control points must be at least 3, not all on one line, no two the same")
+    return np.linalg.inv(system)
+
+
+@functools.lru_cache(64)
+def _spline_matrix(control: bytes, shape: tuple[int, ...], size: tuple[int, int], align_corners: bool) -> np.ndarray:
+    """Return the matrix (H W, K) that makes the grid of theta (K, 2)."""
+    points = np.frombuffer(control).reshape(shape)
+    return _bends(target_grid(size, align_corners).reshape(-1, 2), points) @ _inverse(points)[:, : len(points)]
+
+
+def _homogeneous(size: Sequence[int], align_corners: bool | None, theta: Tensor) -> Tensor:
+    """Return (x, y, 1) of every output position (1, H W, 3), as theta is."""
+    positions = target_grid((size[2], size[3]), bool(align_corners)).reshape(-1, 2)
+    return _constant(np.concatenate([positions, np.ones((len(positions), 1))], axis=1)[None], theta)
+
+
+def _constant(values: np.ndarray, theta: Tensor) -> Tensor:
+    return Tensor(device.move(values.astype(theta.dtype), theta.device))
+
+
+def _shaped(grid: Tensor, size: Sequence[int]) -> Tensor:
+    return grid.reshape(grid.shape[0], size[2], size[3], 2)
+
+
+def _check(op: str, theta: Tensor, shape: tuple[int, ...], size: Sequence[int]) -> None:
+    errors.check_tensor(op, "theta", theta)
+    errors.check_float(op, "theta", theta)
+    if theta.shape[1:] != shape or theta.ndim != len(shape) + 1:
+        raise ValueError(f"{op}: theta must be (N, {', '.join(map(str, shape))}), got shape {theta.shape}")
+    if len(size) != 4 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in size):
+        raise ValueError(f"{op}: size must be the ints (N, C, H, W) of the output, got {size!r}")
+    if size[0] != theta.shape[0] or min(size[2:]) < 1:
+        raise ValueError(f"{op}: size must have N = {theta.shape[0]} as theta has, and H, W of 1 or more, got {size}")

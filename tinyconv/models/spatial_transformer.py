@@ -1,0 +1,203 @@
+"""The spatial transformer of Jaderberg et al. 2015, a layer that chooses what it sees: :class:`SpatialTransformer`.
+
+Localisation network -> theta -> sampling grid -> sampler; all of it learns by the gradient of whatever follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyconv import creation, device, errors, nn
+from tinyconv import functional as F
+from tinyconv.function import no_grad
+from tinyconv.functional.grids import control_points
+from tinyconv.nn import init
+from tinyconv.tensor import Tensor
+
+_ALIGN = True  # -1 and 1 are the centres of the corner pixels, in the grid and in the sampler alike
+POINTS = 4  # thin-plate splines have 4 x 4 control points (sec. 3.2 and appendix)
+
+
+class Transform(NamedTuple):
+    """A family of transformations.
+
+    Attributes
+    ----------
+    numbers : int
+        How many of them theta has.
+    grid : callable
+        (theta (N, numbers), size (N, C, H, W)) -> grid (N, H, W, 2).
+    start : callable
+        (scale) -> the theta that shows the middle of the input, ``scale`` times as wide: 1 is the identity.
+    """
+
+    numbers: int
+    grid: Callable[[Tensor, tuple[int, ...]], Tensor]
+    start: Callable[[float], Sequence[float]]
+
+
+def _affine(theta: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.affine_grid(theta.reshape(-1, 2, 3), size, align_corners=_ALIGN)
+
+
+def _attention(theta: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.attention_grid(theta, size, align_corners=_ALIGN)
+
+
+def _projective(theta: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.projective_grid(theta, size, align_corners=_ALIGN)
+
+
+def _spline(theta: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.thin_plate_spline_grid(theta.reshape(-1, POINTS * POINTS, 2), size, align_corners=_ALIGN)
+
+
+TRANSFORMS = {
+    "affine": Transform(6, _affine, lambda s: (s, 0, 0, 0, s, 0)),
+    "attention": Transform(3, _attention, lambda s: (s, 0, 0)),
+    "projective": Transform(8, _projective, lambda s: (s, 0, 0, 0, s, 0, 0, 0)),
+    "tps": Transform(2 * POINTS * POINTS, _spline, lambda s: (s * control_points(POINTS)).ravel().tolist()),
+}
+
+
+class SpatialTransformer(nn.Module):
+    """Sample the input where a localisation network says (Jaderberg et al. 2015, sec. 3).
+
+    theta = localisation(x);  (x_s, y_s) = T_theta(x_t, y_t) for every output position;  y = x sampled at (x_s, y_s)
+
+    T maps positions of the output to positions of the input, both in [-1, 1] from the centre of the first pixel to that
+    of the last; all channels are sampled alike. What lies outside of the input is 0. It can stand before any layer of
+    any network; a smaller ``out_size`` also shrinks.
+
+    Parameters
+    ----------
+    localisation : Module or None
+        (N, C, H, W) -> (N, numbers of the transform). Its last fully connected layer begins with weights 0 and the
+        biases of ``start``, so that all images begin with one transformation (sec. 4 and appendix). None: theta is
+        given in every call, as where several transformers have one localisation network.
+    transform : {"affine", "attention", "projective", "tps"}
+        6 numbers: (x_s, y_s) = [[t1, t2, t3], [t4, t5, t6]] (x_t, y_t, 1), eq. 1; 3: scale and shift, eq. 2; 8: the
+        affine ones and the two of the denominator; 32: where the spline sends 4 x 4 control points.
+    out_size : int or (int, int), optional
+        Height and width of the output in pixels; by default the input's.
+    start : float, sequence of floats, or None
+        The first theta: its scale, 1 is the identity and .5 the middle quarter; or all its numbers. None leaves the
+        localisation network's own initial weights.
+    fixed_scale : float, optional
+        Of "attention": theta is only the shift (2 numbers), as in the paper's networks for birds (sec. 4.3).
+
+    Raises
+    ------
+    ValueError
+        An unknown transform; a size below 1; a start of another length; a localisation network whose last fully
+        connected layer does not put out theta.
+
+    Examples
+    --------
+    >>> look = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 32), nn.ReLU(), nn.Linear(32, 6))
+    >>> SpatialTransformer(look)(tinyconv.rand(2, 1, 28, 28)).shape
+    (2, 1, 28, 28)
+    """
+
+    def __init__(
+        self,
+        localisation: nn.Module | None,
+        transform: str = "affine",
+        out_size: int | tuple[int, int] | None = None,
+        *,
+        start: float | Sequence[float] | None = 1.0,
+        fixed_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        name = "SpatialTransformer"
+        errors.check_choice(name, "transform", transform, tuple(TRANSFORMS))
+        if fixed_scale is not None and transform != "attention":
+            raise ValueError(f'{name}: fixed_scale is for transform="attention", got {transform!r}; leave it out')
+        self.transform, self.fixed_scale = transform, fixed_scale
+        self.out_size = None if out_size is None else errors.pair(name, "out_size", out_size, 1)
+        self.numbers = TRANSFORMS[transform].numbers - (fixed_scale is not None)
+        self.localisation = localisation
+        if localisation is not None and start is not None:
+            start_with(localisation, self._numbers(start))
+
+    def _numbers(self, start: float | Sequence[float]) -> Sequence[float]:
+        """Return the first theta."""
+        if isinstance(start, (int, float)):
+            numbers = TRANSFORMS[self.transform].start(float(start))
+            return numbers[len(numbers) - self.numbers :]  # without the scale, where that is fixed
+        if len(start) != self.numbers:
+            raise ValueError(
+                f"SpatialTransformer: start must be a scale or {self.numbers} numbers for {self.transform}, "
+                f"got {len(start)}"
+            )
+        return start
+
+    def theta(self, x: Tensor) -> Tensor:
+        """Return what the localisation network says of x (N, C, H, W): (N, numbers)."""
+        if self.localisation is None:
+            raise ValueError("SpatialTransformer: it has no localisation network; give theta (N, numbers) in the call")
+        return self.localisation(x)
+
+    def grid(self, theta: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the positions (N, OH, OW, 2), x first, that an output of size (OH, OW) shows."""
+        if theta.ndim != 2 or theta.shape[1] != self.numbers:
+            raise ValueError(
+                f"SpatialTransformer: theta must be (N, {self.numbers}) for {self.transform}, got shape {theta.shape}; "
+                "mind the last layer of the localisation network"
+            )
+        if self.fixed_scale is not None:
+            scales = creation.full((len(theta), 1), self.fixed_scale, dtype=theta.dtype, device=theta.device)
+            theta = F.cat([scales, theta], 1)
+        return TRANSFORMS[self.transform].grid(theta, (len(theta), 1, *size))
+
+    def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
+        """Map (N, C, H, W) to (N, C, OH, OW)."""
+        return self.look(x, theta)[1]
+
+    def look(self, x: Tensor, theta: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the grid (N, OH, OW, 2) and the output (N, C, OH, OW)."""
+        errors.check_ndim("SpatialTransformer", "x", x, 4, "(N, C, H, W)")
+        size = (x.shape[2], x.shape[3]) if self.out_size is None else self.out_size
+        grid = self.grid(self.theta(x) if theta is None else theta, size)
+        return grid, F.grid_sample(x, grid, align_corners=_ALIGN)
+
+    def extra_repr(self) -> str:
+        parts = [repr(self.transform)]
+        parts += [f"out_size={self.out_size}"] if self.out_size is not None else []
+        parts += [f"fixed_scale={self.fixed_scale}"] if self.fixed_scale is not None else []
+        return ", ".join(parts)
+
+
+def start_with(localisation: nn.Module, numbers: Sequence[float]) -> None:
+    """Make a localisation network say these numbers of every image: last weights 0, last biases the numbers."""
+    linear = [layer for layer in localisation.modules() if isinstance(layer, nn.Linear)]
+    last = linear[-1] if linear else None
+    if last is None or last.bias is None or last.bias.shape != (len(numbers),):
+        got = "none" if last is None else f"{last.weight.shape[0]}{' without biases' if last.bias is None else ''}"
+        raise ValueError(
+            f"SpatialTransformer: the last Linear of the localisation network must have {len(numbers)} outputs and "
+            f"biases, got {got}; start=None leaves it as it is"
+        )
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"SpatialTransformer: start must be finite, got {list(numbers)}")
+    init.zeros_(last.weight)
+    with no_grad():
+        values = np.asarray(numbers, last.bias.dtype)
+        last.bias.copy_(Tensor(device.move(values, last.bias.device)))
+
+
+def parameter_groups(model: nn.Module, lr: float, factor: float) -> list[dict[str, Any]]:
+    """Return an optimizer's groups: the localisation networks learn at ``factor`` times the rate ``lr`` of the rest.
+
+    The paper's are 1 (MNIST), .1 (SVHN) and 1e-4 (birds).
+    """
+    shared = getattr(model, "localisation", None)  # one for several transformers
+    networks = [m.localisation for m in model.modules() if isinstance(m, SpatialTransformer)] + [shared]
+    slow = {id(p): p for network in networks if network is not None for p in network.parameters()}
+    rest = [p for p in model.parameters() if id(p) not in slow]
+    groups = [{"params": rest, "lr": lr}, {"params": list(slow.values()), "lr": lr * factor}]
+    return [group for group in groups if group["params"]]
