@@ -1,0 +1,177 @@
+"""Exercises of lesson 09: spatial transformers. Run ``pytest lessons/09_spatial_transformer`` to check them.
+
+Each function below is checked by tests marked with its task. Nothing here needs a trained network: every answer can be
+worked out by hand, or from the definition.
+
+Conventions: positions are (x, y), x to the right and y downwards. In pixels the centre of the first pixel is 0 and that
+of the last one W - 1 or H - 1. Normalised, -1 and 1 are those two centres (``align_corners``) or else the outer edges
+of those two pixels. No function changes what it is handed (kernels write to their outputs), and none gives a warning.
+Any way of computing it is right: loops or NumPy.
+"""
+
+import numpy as np
+
+
+def affine_grid(theta, size, align_corners):
+    """Return where each pixel of the target looks (Jaderberg et al. 2015, eq. 1): an array (N, H, W, 2), x first.
+
+        x_s = theta[n, 0, 0] x_t + theta[n, 0, 1] y_t + theta[n, 0, 2]
+        y_s = theta[n, 1, 0] x_t + theta[n, 1, 1] y_t + theta[n, 1, 2]
+
+    for the centre (x_t, y_t) of every target pixel, in normalised coordinates. ``theta`` (N, 2, 3) has one affine map
+    for each image; ``size`` is (H, W). If ``align_corners``, the centres of the first and the last pixel are -1 and 1,
+    otherwise their outer edges are. A target of one pixel looks from 0, by either. N may be 0; H and W are at least 1.
+
+    Difficulty 1 of 3, 20 minutes. Hint: the positions along one axis first. With their edges at -1 and 1, W pixels are
+    2 / W wide each, and the first one's centre is half of that behind -1. Then each position times theta's left part,
+    plus its last column.
+    """
+    # TASK 9.1
+    # BEGIN SOLUTION
+    axes = []
+    for count in size:
+        edges = (2 * np.arange(count) + 1) / count - 1
+        axes.append(np.linspace(-1, 1, count) if align_corners and count > 1 else edges)
+    y, x = np.meshgrid(*axes, indexing="ij")
+    targets = np.stack([x, y, np.ones_like(x)], axis=-1)
+    return np.einsum("hwk,njk->nhwj", targets, theta)
+    # END SOLUTION
+
+
+def grid_sample_bilinear_forward(x, grid, y, padding, align_corners):
+    """Write into ``y`` (N, C, OH, OW) what a grid sees in images: the four pixels around each position, mixed (eq. 5).
+
+        y[n, c, i, j] = sum over rows h and columns w of  x[n, c, h, w] max(0, 1 - |px - w|) max(0, 1 - |py - h|)
+
+    ``x`` (N, C, H, W) are images with H and W of 2 or more; ``grid`` (N, OH, OW, 2) are normalised positions, x first.
+    (px, py) is ``grid[n, i, j]`` in pixels; all channels look at the same place. Outside of the image there are zeros:
+    the sum has only pixels that are there. A position may be far outside, or infinite: it sees 0. If one of its two
+    numbers is NaN, all channels of its output become NaN. ``padding`` is always 0 here. ``y`` may hold anything before;
+    any size but H and W may be 0. Nothing is returned. This is a kernel: the library's layers can run on it.
+
+    Difficulty 2 of 3, 30 minutes. Hint: ``floor`` gives the pixel before the position, the rest is the weight of the
+    one behind it. Four pixels, for each the product of two weights; leave out those that are not there. Test for NaN
+    and for what is far outside before you make whole numbers.
+    """
+    # TASK 9.2
+    # BEGIN SOLUTION
+    H, W = x.shape[2:]
+    y[...] = 0
+    for n, i, j in np.ndindex(*grid.shape[:3]):
+        px, py = _forward_pixels(grid[n, i, j], (W, H), align_corners)
+        if np.isnan(px) or np.isnan(py):
+            y[n, :, i, j] = np.nan
+        elif -1 < px < W and -1 < py < H:
+            left, top = int(np.floor(px)), int(np.floor(py))
+            a, b = px - left, py - top
+            for h, v in ((top, 1 - b), (top + 1, b)):
+                for w, u in ((left, 1 - a), (left + 1, a)):
+                    if 0 <= h < H and 0 <= w < W:
+                        y[n, :, i, j] += v * u * x[n, :, h, w]
+
+
+def _forward_pixels(position, size, align_corners):
+    if align_corners:
+        return [(at + 1) / 2 * (count - 1) for at, count in zip(position, size, strict=True)]
+    return [((at + 1) * count - 1) / 2 for at, count in zip(position, size, strict=True)]
+    # END SOLUTION
+
+
+def grid_sample_bilinear_backward_grid(dy, x, grid, dgrid, padding, align_corners):
+    """Write into ``dgrid`` (N, OH, OW, 2) the loss's gradient at each position: where to look to see more or less.
+
+    Its two numbers are, with U = ``x[n, c]``, x0 = floor(px), a = px - x0, and y0, b likewise down the image,
+
+        sum over c of  dy[n, c, i, j] [ (1 - b) (U[y0, x0 + 1] - U[y0, x0]) + b (U[y0 + 1, x0 + 1] - U[y0 + 1, x0]) ]
+        sum over c of  dy[n, c, i, j] [ (1 - a) (U[y0 + 1, x0] - U[y0, x0]) + a (U[y0 + 1, x0 + 1] - U[y0, x0 + 1]) ]
+
+    per pixel, and each has to be multiplied by how many pixels its axis's normalised coordinate is worth. At a whole
+    position these are the derivatives to the right and downwards. Pixels that are not there are 0, so that a position
+    between the last pixel's centre and one pixel behind it still has a gradient. Farther outside, or infinite, it is 0;
+    if one of the position's numbers is NaN, both of its gradients are NaN. ``padding`` is always 0 here. ``dy``
+    (N, C, OH, OW) is the gradient at the output; the rest is as in ``grid_sample_bilinear_forward``. ``dgrid`` may hold
+    anything before. Nothing is returned. This is a kernel.
+
+    Difficulty 3 of 3, 35 minutes. Hint: give each of the four pixels four numbers: its two weights, and by how much
+    each changes when the position moves: -1 for the pixel before, 1 for the one behind. A gradient is the sum of pixel
+    times one weight's change times the other weight. A position exactly one pixel before the image still has a
+    derivative to the right; one exactly a pixel behind has none.
+    """
+    # TASK 9.3
+    # BEGIN SOLUTION
+    H, W = x.shape[2:]
+    dgrid[...] = 0
+    worth = ((W - 1) / 2, (H - 1) / 2) if align_corners else (W / 2, H / 2)
+    for n, i, j in np.ndindex(*grid.shape[:3]):
+        px, py = (grid[n, i, j] + 1) * worth - (0 if align_corners else 0.5)
+        if np.isnan(px) or np.isnan(py):
+            dgrid[n, i, j] = np.nan
+        elif -1 <= px < W and -1 <= py < H:
+            left, top = int(np.floor(px)), int(np.floor(py))
+            a, b = px - left, py - top
+            for h, v, dv in ((top, 1 - b, -1), (top + 1, b, 1)):
+                for w, u, du in ((left, 1 - a, -1), (left + 1, a, 1)):
+                    if 0 <= h < H and 0 <= w < W:
+                        seen = (dy[n, :, i, j] * x[n, :, h, w]).sum()
+                        dgrid[n, i, j, 0] += seen * v * du * worth[0]
+                        dgrid[n, i, j, 1] += seen * dv * u * worth[1]
+    # END SOLUTION
+
+
+def grid_sample_bilinear_backward_input(dy, grid, dx, padding, align_corners):
+    """Write into ``dx`` (N, C, H, W) the loss's gradient at the images: what each output has read goes back (eq. 6).
+
+        dx[n, c, h, w] = sum over i, j of  dy[n, c, i, j] max(0, 1 - |px - w|) max(0, 1 - |py - h|)
+
+    with (px, py) the position ``grid[n, i, j]`` in pixels. ``dy`` (N, C, OH, OW) is the gradient at the output. A
+    position that is NaN, infinite or far outside gives nothing back. ``dx`` may hold anything before; ``padding`` is
+    always 0 here; the rest is as in ``grid_sample_bilinear_forward``. Nothing is returned. This is a kernel.
+
+    Difficulty 2 of 3, 20 minutes. Hint: the loops of task 9.2 with the arrow turned round. Several outputs may have
+    read one pixel, so add, and begin with zeros.
+    """
+    # TASK 9.4
+    # BEGIN SOLUTION
+    H, W = dx.shape[2:]
+    dx[...] = 0
+    scale, shift = (np.array([W - 1, H - 1]) / 2, 0) if align_corners else (np.array([W, H]) / 2, 0.5)
+    for n, i, j in np.ndindex(*grid.shape[:3]):
+        px, py = (grid[n, i, j] + 1) * scale - shift
+        if -1 < px < W and -1 < py < H:
+            left, top = int(np.floor(px)), int(np.floor(py))
+            a, b = px - left, py - top
+            for h, v in ((top, 1 - b), (top + 1, b)):
+                for w, u in ((left, 1 - a), (left + 1, a)):
+                    if 0 <= h < H and 0 <= w < W:
+                        dx[n, :, h, w] += v * u * dy[n, :, i, j]
+    # END SOLUTION
+
+
+def reflect(position, size, align_corners):
+    """Return (at, slope): positions along an axis mirrored at its ends until they are inside, and their derivatives.
+
+    ``position`` is an array of any shape, in pixels: 0 is the centre of the first pixel, size - 1 that of the last one;
+    ``size`` is at least 1. The mirrors stand at those two centres if ``align_corners``, otherwise at the edges, -0.5
+    and size - 0.5. What is beyond a mirror is seen as far before it, and what is then beyond the other mirror is
+    reflected again, as often as necessary. Between a mirror at an edge and the centre there is no pixel to mix with:
+    ``at`` is then held at 0 or size - 1. ``slope`` is d at / d position, 1 or -1 where ``at`` moves and 0 wherever it
+    is 0 or size - 1. Of a position that is NaN or infinite both are NaN. Both results are new arrays of position's
+    shape.
+
+    Difficulty 2 of 3, 25 minutes. Hint: unfold the mirrors. After a way of twice their distance one is back at the same
+    place, which is what ``%`` is for (in NumPy its result has the sign of the right side). In the second half of that
+    way one walks backwards. With one pixel and mirrors at its centre their distance is 0.
+    """
+    # TASK 9.5
+    # BEGIN SOLUTION
+    position = np.asarray(position, dtype=float)
+    low, span = (0.0, size - 1.0) if align_corners else (-0.5, float(size))
+    finite = np.isfinite(position)
+    way = (np.where(finite, position, 0.0) - low) % (2 * max(span, 1.0))
+    back = way > span
+    at = low + np.where(back, 2 * span - way, way)
+    slope = np.where(back, -1.0, 1.0)
+    slope = np.where((at <= 0) | (at >= size - 1), 0.0, slope)
+    at = np.clip(at, 0, size - 1)
+    return np.where(finite, at, np.nan), np.where(finite, slope, np.nan)
+    # END SOLUTION
