@@ -11,6 +11,9 @@ Any way of computing it is right: loops or NumPy.
 
 import numpy as np
 
+import tinyconv
+from tinyconv import nn
+
 
 def affine_grid(theta, size, align_corners):
     """Return where each pixel of the target looks (Jaderberg et al. 2015, eq. 1): an array (N, H, W, 2), x first.
@@ -174,4 +177,139 @@ def reflect(position, size, align_corners):
     slope = np.where((at <= 0) | (at >= size - 1), 0.0, slope)
     at = np.clip(at, 0, size - 1)
     return np.where(finite, at, np.nan), np.where(finite, slope, np.nan)
+    # END SOLUTION
+
+
+def start_with(localisation, numbers):
+    """Make a localisation network say ``numbers`` of every image, until it learns otherwise.
+
+    ``localisation`` is a ``tinyconv.nn.Module``; the last ``nn.Linear`` in the order of ``localisation.modules()`` puts
+    out theta. Its weights become 0 and its biases the ``numbers``, a sequence of floats, in their order. All other
+    parameters stay as they are: the layers below keep their random weights. The Parameters themselves stay, too, with
+    their dtype and what they know of gradients, since an optimizer may hold them already: write into them. Nothing is
+    returned. If there is no Linear, or if it does not have as many outputs as there are numbers, ValueError is raised
+    and nothing has been changed.
+
+    Why zeros do no harm here: the last weights' gradient is made of the hidden units, which are not 0. Only the layers
+    below get no gradient in the first step.
+
+    Difficulty 1 of 3, 15 minutes. Hint: ``isinstance(layer, nn.Linear)``; under ``tinyconv.no_grad()`` a tensor has
+    ``zero_()`` and ``copy_(values)``. ``weight`` has a row for each output.
+    """
+    # TASK 9.6
+    # BEGIN SOLUTION
+    linear = [layer for layer in localisation.modules() if isinstance(layer, nn.Linear)]
+    if not linear or linear[-1].weight.shape[0] != len(numbers):
+        raise ValueError(f"start_with: the last Linear must put out {len(numbers)} numbers")
+    last = linear[-1]
+    with tinyconv.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(np.asarray(numbers, last.bias.dtype))
+    # END SOLUTION
+
+
+def tiles(side):
+    """Return the thetas (side * side, 3) of attention transformers, s, t_x, t_y, that tile the image, row by row.
+
+    Several transformers side by side must not begin alike, or they stay alike. Here the square [-1, 1]^2 is cut into
+    ``side`` x ``side`` equal squares, and transformer k begins with the k-th of them: first the top row from left to
+    right. ``side`` is 1 or more; with 1 it is the identity.
+    """
+    # TASK 9.6
+    # BEGIN SOLUTION
+    middles = (2 * np.arange(side) + 1) / side - 1
+    return np.array([(1 / side, x, y) for y in middles for x in middles])
+    # END SOLUTION
+
+
+def projective_grid(theta, height, width):
+    """Return the grid (N, height, width, 2), x first, of projective transforms ``theta`` (N, 8).
+
+        x_s = (t1 x + t2 y + t3) / d    y_s = (t4 x + t5 y + t6) / d    d = t7 x + t8 y + 1
+
+    x, y are the target's positions: -1 and 1 are the centres of the first and last pixel, the others lie evenly between
+    (``height`` and ``width`` are 2 or more). Where d is nearly 0 the target looks at the horizon: a d of size less than
+    1e-6 becomes 1e-6 of the same sign; 0 becomes 1e-6.
+
+    Difficulty 2 of 3, 30 minutes, with its gradient. Hint: with x (W,) and y (H, 1), NumPy makes (N, H, W) of the
+    numbers as (N, 1, 1). ``np.sign`` of 0 is 0, which is not what you want.
+    """
+    # TASK 9.7
+    # BEGIN SOLUTION
+    x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
+    t1, t2, t3, t4, t5, t6, t7, t8 = np.asarray(theta, float).T[:, :, None, None]
+    d = t7 * x + t8 * y + 1
+    d = np.where(np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6), d)
+    return np.stack([(t1 * x + t2 * y + t3) / d, (t4 * x + t5 * y + t6) / d], axis=3)
+    # END SOLUTION
+
+
+def projective_grid_backward(dgrid, theta):
+    """Return the gradient (N, 8) at ``theta`` (N, 8), given that at its grid, ``dgrid`` (N, H, W, 2).
+
+    Through a d that was replaced goes no gradient: it does not depend on t7 and t8. The other six are as everywhere,
+    with the d that was used.
+    """
+    # TASK 9.7
+    # BEGIN SOLUTION
+    _, height, width, _ = dgrid.shape
+    x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
+    t7, t8 = np.asarray(theta, float)[:, 6:].T[:, :, None, None]
+    d = t7 * x + t8 * y + 1
+    free = np.abs(d) >= 1e-6
+    d = np.where(free, d, np.where(d < 0, -1e-6, 1e-6))
+    gx, gy = dgrid[..., 0] / d, dgrid[..., 1] / d
+    xs, ys = np.moveaxis(projective_grid(theta, height, width), 3, 0)
+    gd = -(gx * xs + gy * ys) * free
+    parts = (gx * x, gx * y, gx, gy * x, gy * y, gy, gd * x, gd * y)
+    return np.stack([part.sum(axis=(1, 2)) for part in parts], axis=1)
+    # END SOLUTION
+
+
+def radial(squared):
+    """Return U(r) = r^2 log r^2 of an array of squared distances r^2, any shape; U(0) = 0, without a warning.
+
+    The bump of which thin-plate splines are made.
+
+    Difficulty 3 of 3, 35 minutes, with the spline. Hint: log is also computed where ``np.where`` does not take it; put
+    1 into it there.
+    """
+    # TASK 9.8
+    # BEGIN SOLUTION
+    return squared * np.log(np.where(squared > 0, squared, 1))
+    # END SOLUTION
+
+
+def spline_weights(control, positions):
+    """Return (w, a), w (K, 2) and a (3, 2), of the thin-plate spline T with T(control[i]) = positions[i].
+
+        T(p) = a[0] + a[1] p_x + a[2] p_y + sum_i w[i] U(|p - control[i]|)
+        sum_i w[i] = sum_i w[i] control[i, x] = sum_i w[i] control[i, y] = 0
+
+    ``control`` and ``positions`` are (K, 2); the K control points lie anywhere, but are all different and not on one
+    line. The second line keeps the spline from bending far away. Both lines together are K + 3 equations for K + 3
+    unknowns, twice: for x and for y.
+
+    Hint: one matrix [[U, P], [P^T, 0]] with U_ij = U(|P_i - P_j|) and a row (1, x, y) of P for each point; its unknowns
+    are w above a, its right side the positions above three rows of 0.
+    """
+    # TASK 9.8
+    # BEGIN SOLUTION
+    k = len(control)
+    system, right = np.zeros((k + 3, k + 3)), np.zeros((k + 3, 2))
+    system[:k, :k] = radial(((control[:, None] - control) ** 2).sum(axis=2))
+    system[:k, k], system[:k, k + 1 :] = 1, control
+    system[k:, :k] = system[:k, k:].T
+    right[:k] = positions
+    found = np.linalg.solve(system, right)
+    return found[:k], found[k:]
+    # END SOLUTION
+
+
+def spline(points, control, w, a):
+    """Return T (M, 2) at ``points`` (M, 2), by the formula of ``spline_weights``."""
+    # TASK 9.8
+    # BEGIN SOLUTION
+    squared = ((points[:, None] - control) ** 2).sum(axis=2)
+    return a[0] + points @ a[1:] + radial(squared) @ w
     # END SOLUTION

@@ -1,0 +1,106 @@
+"""Planted bugs: mistakes that people make in tasks 9.6 to 9.8. The task's tests must catch every one of them.
+
+A patch is (old, new): text that stands exactly once in the task's solution, and what replaces it.
+"""
+
+
+def _mutant(task: str, title: str, old: str, new: str) -> dict:
+    return {"task": task, "title": title, "patch": (old, new)}
+
+
+MUTANTS = [
+    # 9.6 start_with, tiles
+    _mutant("9.6", "the first layer, not the last", "last = linear[-1]", "last = linear[0]"),
+    _mutant("9.6", "all layers begin with 0", "        last.weight.zero_()\n",
+            "        for layer in linear:\n            layer.weight.zero_()\n"),
+    _mutant("9.6", "the last weights stay random", "        last.weight.zero_()\n", ""),
+    _mutant("9.6", "the weights become small only", "last.weight.zero_()", "last.weight.mul_(1e-4)"),
+    _mutant("9.6", "the biases stay as they are",
+            "        last.bias.copy_(np.asarray(numbers, last.bias.dtype))\n", ""),
+    _mutant("9.6", "always the identity", "np.asarray(numbers, last.bias.dtype)",
+            "np.array([1, 0, 0, 0, 1, 0], last.bias.dtype)"),
+    _mutant("9.6", "another Parameter in its place", "last.bias.copy_(np.asarray(numbers, last.bias.dtype))",
+            "last.bias = nn.Parameter(tinyconv.tensor(np.asarray(numbers, last.bias.dtype)))"),
+    _mutant("9.6", "does not learn any more", "last.weight.zero_()", "last.weight.zero_().requires_grad = False"),
+    _mutant("9.6", "looks only at the top", "localisation.modules()", "localisation"),
+    _mutant("9.6", "any number of outputs will do", " or linear[-1].weight.shape[0] != len(numbers)", ""),
+    _mutant("9.6", "at least as many outputs", "shape[0] != len", "shape[0] < len"),
+    _mutant("9.6", "without a Linear an IndexError", "not linear or ", ""),
+    _mutant("9.6", "tiles column by column", "(1 / side, x, y)", "(1 / side, y, x)"),
+    _mutant("9.6", "tiles as wide as their distance", "1 / side, x", "2 / side, x"),
+    _mutant("9.6", "tiles from edge to edge", "(2 * np.arange(side) + 1) / side - 1", "np.linspace(-1, 1, side)"),
+    _mutant("9.6", "tiles begin at their corners", "(2 * np.arange(side) + 1)", "(2 * np.arange(side))"),
+    # 9.7 projective_grid, projective_grid_backward
+    _mutant("9.7", "y first", "np.stack([(t1 * x + t2 * y + t3) / d, (t4 * x + t5 * y + t6) / d], axis=3)",
+            "np.stack([(t4 * x + t5 * y + t6) / d, (t1 * x + t2 * y + t3) / d], axis=3)"),
+    _mutant("9.7", "(N, 2, H, W)", "/ d], axis=3)", "/ d], axis=1)"),
+    _mutant("9.7", "columns below each other",
+            "    t1, t2, t3, t4, t5, t6, t7, t8 = np.asarray(theta, float).T[:, :, None, None]\n",
+            "    x, y = np.linspace(-1, 1, height), np.linspace(-1, 1, width)[:, None]\n"
+            "    t1, t2, t3, t4, t5, t6, t7, t8 = np.asarray(theta, float).T[:, :, None, None]\n"),
+    _mutant("9.7", "from edge to edge of the pixels",
+            "    t1, t2, t3, t4, t5, t6, t7, t8 = np.asarray(theta, float).T[:, :, None, None]\n",
+            "    x, y = x * (1 - 1 / width), y * (1 - 1 / height)\n"
+            "    t1, t2, t3, t4, t5, t6, t7, t8 = np.asarray(theta, float).T[:, :, None, None]\n"),
+    _mutant("9.7", "only x is divided", "(t4 * x + t5 * y + t6) / d]", "(t4 * x + t5 * y + t6)]"),
+    _mutant("9.7", "t7 and t8 exchanged",
+            "    d = np.where(np.abs(d) < 1e-6, np.where",
+            "    d = t8 * x + t7 * y + 1\n    d = np.where(np.abs(d) < 1e-6, np.where"),
+    _mutant("9.7", "a small d becomes positive", "np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6)",
+            "np.abs(d) < 1e-6, 1e-6"),
+    _mutant("9.7", "np.sign of 0", "np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6)",
+            "np.abs(d) < 1e-6, np.sign(d) * 1e-6"),
+    _mutant("9.7", "every d is moved away from 0", "d = np.where(np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6), d)",
+            "d = d + np.where(d < 0, -1e-6, 1e-6)"),
+    _mutant("9.7", "d is clamped from below", "d = np.where(np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6), d)",
+            "d = np.maximum(d, 1e-6)"),
+    _mutant("9.7", "nothing is done about a small d",
+            "    d = np.where(np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6), d)\n", ""),
+    _mutant("9.7", "the limit is ten times as wide", "np.abs(d) < 1e-6, np.where(d < 0, -1e-6, 1e-6)",
+            "np.abs(d) < 1e-5, np.where(d < 0, -1e-5, 1e-5)"),
+    _mutant("9.7", "a gradient through what was replaced", "* xs + gy * ys) * free", "* xs + gy * ys)"),
+    _mutant("9.7", "no gradient at all through what was replaced", "dgrid[..., 0] / d, dgrid[..., 1] / d",
+            "dgrid[..., 0] * free / d, dgrid[..., 1] * free / d"),
+    _mutant("9.7", "the gradient at d of the wrong sign", "gd = -(gx", "gd = (gx"),
+    _mutant("9.7", "the gradient at d from x only", "(gx * xs + gy * ys)", "(gx * xs)"),
+    _mutant("9.7", "the gradient at d without the positions", "(gx * xs + gy * ys)", "(gx + gy)"),
+    _mutant("9.7", "the gradient at d divided once more", "gd = -(gx * xs + gy * ys)", "gd = -(gx * xs + gy * ys) / d"),
+    _mutant("9.7", "gradients not divided by d", "dgrid[..., 0] / d, dgrid[..., 1] / d",
+            "dgrid[..., 0], dgrid[..., 1]"),
+    _mutant("9.7", "gradients divided by the d that was replaced",
+            "d = np.where(free, d, np.where(d < 0, -1e-6, 1e-6))", "d = np.where(d == 0, 1, d)"),
+    _mutant("9.7", "a mean over the positions", "part.sum(axis=(1, 2))", "part.mean(axis=(1, 2))"),
+    _mutant("9.7", "all images' gradients in each", "part.sum(axis=(1, 2))", "part.sum(axis=(1, 2)) * 0 + part.sum()"),
+    # 9.8 radial, spline_weights, spline
+    _mutant("9.8", "log of 0", "np.log(np.where(squared > 0, squared, 1))", "np.log(squared)"),
+    _mutant("9.8", "nearly 0 instead", "np.log(np.where(squared > 0, squared, 1))", "np.log(squared + 1e-6)"),
+    _mutant("9.8", "log r, not log r^2", "return squared * np.log(np.where(squared > 0, squared, 1))",
+            "return squared * np.log(np.where(squared > 0, squared, 1)) / 2"),
+    _mutant("9.8", "r, not r^2, before the log", "return squared * np.log", "return np.sqrt(squared) * np.log"),
+    _mutant("9.8", "distances that are not squared", "((control[:, None] - control) ** 2).sum(axis=2)",
+            "np.abs(control[:, None] - control).sum(axis=2)"),
+    _mutant("9.8", "roots of the distances", "radial(((control[:, None] - control) ** 2).sum(axis=2))",
+            "radial(np.sqrt(((control[:, None] - control) ** 2).sum(axis=2)))"),
+    _mutant("9.8", "no affine part", "    right[:k] = positions\n    found = np.linalg.solve(system, right)\n",
+            "    right[:k] = positions\n    found = np.zeros_like(right)\n"
+            "    found[:k] = np.linalg.solve(system[:k, :k], positions)\n"),
+    _mutant("9.8", "nothing keeps the weights' sums at 0",
+            "    system[k:, :k] = system[:k, k:].T\n", "    system[k:, k:] = np.eye(3)\n"),
+    _mutant("9.8", "only the sum of the weights is 0",
+            "    system[k:, :k] = system[:k, k:].T\n",
+            "    system[k, :k] = 1\n    system[k + 1 :, k + 1 :] = np.eye(2)\n"),
+    _mutant("9.8", "w and a exchanged", "return found[:k], found[k:]", "return found[3:], found[:3]"),
+    _mutant("9.8", "y before x", "system[:k, k], system[:k, k + 1 :] = 1, control",
+            "system[:k, k], system[:k, k + 1 :] = 1, control[:, ::-1]"),
+    _mutant("9.8", "the constant last", "system[:k, k], system[:k, k + 1 :] = 1, control",
+            "system[:k, k + 2], system[:k, k : k + 2] = 1, control"),
+    _mutant("9.8", "solves for displacements", "right[:k] = positions", "right[:k] = positions - control"),
+    _mutant("9.8", "a control layout that is always regular", "    right[:k] = positions\n",
+            "    side = np.linspace(-1, 1, int(k**0.5))\n"
+            "    control = np.array([(x, y) for y in side for x in side])\n    k = len(control)\n"
+            "    right[:k] = positions[:k]\n"),
+    _mutant("9.8", "the spline without its affine part", "a[0] + points @ a[1:] + radial(", "points + radial("),
+    _mutant("9.8", "the affine part without its shift", "a[0] + points @ a[1:]", "points @ a[1:]"),
+    _mutant("9.8", "a transposed", "points @ a[1:]", "points @ a[1:].T"),
+    _mutant("9.8", "no bumps", " + radial(squared) @ w", ""),
+]  # fmt: skip
