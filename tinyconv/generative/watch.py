@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyconv.data.image import read_image
-from tinyconv.files import atomic_write, writable_folder
+from tinyconv.epoch_pictures import EpochPictures, even
+from tinyconv.files import atomic_write
 from tinyconv.generative.figures import magnification, save_gif, save_png, square, strip
 from tinyconv.generative.measures import spread, verdict
 
@@ -71,28 +71,25 @@ class Watch:
                 raise ValueError(f"Watch: {name} must be an int {limits}, got {value!r}")
         verdict([], data_spread)  # raises now, not after an epoch
         self.model, self.every, self.data_spread = model, int(every), data_spread
-        self.folder = writable_folder(Path(folder), "Watch", "choose another folder")
+        self.pictures = EpochPictures(folder, "Watch")
+        self.folder = self.pictures.folder
         self.points = model.latent(int(n), seed)
         self._epoch: int | None = None  # the last one seen
         self._said: str | None = None
 
     def before(self, model: Any = None) -> None:
         """Draw the samples before training, as epoch 0, where a training begins; pictures of an earlier one go."""
-        for epoch, path in self._files():
-            if epoch > 0:
-                path.unlink(missing_ok=True)
-        self._draw(self._path(0), model)
+        self.pictures.forget(0)
+        self._draw(self.pictures.path(0), model)
         self._epoch = 0
 
     def on_epoch(self, state: Any) -> None:
         """Draw the samples, if this epoch is to be drawn, and say so if something has gone wrong."""
         if self._epoch is None:
-            for epoch, path in self._files():
-                if epoch > state.epoch:
-                    path.unlink(missing_ok=True)
+            self.pictures.forget(state.epoch)
         self._epoch = state.epoch
         if state.epoch % self.every == 0:
-            state.row["sample_spread"] = spread(self._draw(self._path(state.epoch)))
+            state.row["sample_spread"] = spread(self._draw(self.pictures.path(state.epoch)))
         found = verdict(state.history, self.data_spread)
         kind = None if found is None else found.partition(":")[0]
         if found is not None and kind != self._said:
@@ -109,18 +106,19 @@ class Watch:
         """
         images = self._draw(self.folder / "samples.png")
         written = [self.folder / "samples.png"]
-        if self._epoch is not None and not self._path(self._epoch).exists():  # with every=5, the 7th is the last
-            save_png(images, self._path(self._epoch))
-        read = [(epoch, self._read(path, images.shape)) for epoch, path in self._files()]
+        last = self._epoch  # with every=5, the 7th has no picture yet
+        if last is not None and not self.pictures.path(last).exists():
+            save_png(images, self.pictures.path(last))
+        read = [(epoch, self._read(path, images.shape)) for epoch, path in self.pictures.files()]
         found = [(epoch, pixels) for epoch, pixels in read if pixels is not None]
         if found:
-            chosen = _even(found, _ROWS)
+            chosen = even(found, _ROWS)
             labels = [f"epoch {epoch}" for epoch, _ in chosen]
             figure = strip([pixels for _, pixels in chosen], labels, title="the same latent points, while G learns")
             written.append(
                 atomic_write(self.folder / "strip.png", lambda file: figure.savefig(file, format="png", dpi=120))
             )
-            film = _even(found, _FILM)
+            film = even(found, _FILM)
             names = [f"epoch {epoch}" for epoch, _ in film]
             written.append(save_gif([pixels for _, pixels in film], self.folder / "samples.gif", labels=names))
         return written
@@ -130,14 +128,6 @@ class Watch:
         images = np.asarray((self.model if model is None else model).sample(self.points))
         save_png(images, path)
         return images
-
-    def _path(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04d}.png"
-
-    def _files(self) -> list[tuple[int, Path]]:
-        """Return the pictures of the folder and their epochs, in order."""
-        named = [(re.fullmatch(r"epoch-(\d{4,})\.png", path.name), path) for path in self.folder.iterdir()]
-        return sorted((int(match.group(1)), path) for match, path in named if match)
 
     def _read(self, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         """Return the images (N, C, H, W) of a picture that :func:`save_png` wrote; None if it is none of this size."""
@@ -154,10 +144,3 @@ class Watch:
         padded = np.pad(whole, ((0, 0), (0, 1), (0, 1)))
         cells = padded.reshape(channels, rows, height + 1, columns, width + 1)[:, :, :height, :, :width]
         return cells.transpose(1, 3, 0, 2, 4).reshape(rows * columns, channels, height, width)[:count]
-
-
-def _even(items: list[Any], most: int) -> list[Any]:
-    """Return at most so many of the items, evenly chosen, the first and the last among them."""
-    if len(items) <= most:
-        return items
-    return [items[round(k * (len(items) - 1) / (most - 1))] for k in range(most)]
