@@ -30,6 +30,7 @@ LESSONS = {
     "faster_rcnn": "06_rcnn",
     "gan": "07_gan",
     "captioner": "08_captioning",
+    "st_cnn": "09_spatial_transformer",
 }
 # By what a network can do: the command that asks it to, and what the others say.
 _OTHERS = {

@@ -8,6 +8,9 @@ from tinyconv.explain import figures
 from tinyconv.explain.activations import TopActivations, correspondence, features, top_activations
 from tinyconv.explain.adversarial import distortion, fgsm, random_signs, transfer_matrix
 from tinyconv.explain.adversarial_training import AdversarialUpdate
+from tinyconv.explain.attended import outline
+from tinyconv.explain.attended_figures import attended_figure
+from tinyconv.explain.attended_watch import AttendedWatch
 from tinyconv.explain.deconvnet import deconvnet
 from tinyconv.explain.evolution import Evolution, Snapshot
 from tinyconv.explain.invariance import Invariance, invariance, transformed
