@@ -62,6 +62,8 @@ OTHERS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     (F.dropout, ((128, 4096),), {"training": True}),
     (F.roi_pool, ((2, 512, 38, 50), (128, 5)), {"output_size": 7, "spatial_scale": 1 / 16}),
     (F.roi_align, ((2, 512, 38, 50), (128, 5)), {"output_size": 7, "spatial_scale": 1 / 16}),
+    (F.grid_sample, ((16, 64, 56, 56), (16, 56, 56, 2)), {"align_corners": True}),
+    (F.grid_sample, ((16, 64, 56, 56), (16, 28, 28, 2)), {"mode": "nearest", "padding_mode": "reflection"}),
     (F.maxout, ((100, 1200),), {"pieces": 5}),
     (F.maxout, ((128, 64, 28, 28),), {"pieces": 2}),
     (F.rnn, ((100, 20, 512), (512, 512)), {"nonlinearity": "relu"}),

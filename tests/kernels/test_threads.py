@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyconv_kernels.cpu import conv, elementwise, maxout, norm, optim, pool, random, resize, roi
+from tinyconv_kernels.cpu import conv, elementwise, maxout, norm, optim, pool, random, resize, roi, sampler
 from tinyconv_kernels.cpu._share import share, threads_for
 from tinyconv_kernels.switches import switches
 
@@ -110,6 +110,20 @@ def _roi(rng):
     return y, switches, dx, mean, spread
 
 
+def _sampler(rng):
+    results = []
+    for channels in (3, 70):
+        x, y, grid = rng((3, channels, 19, 22)), rng((3, channels, 17, 16)), rng((3, 17, 16, 2))
+        near, dx, spread, dgrid = rng(y.shape), rng(x.shape), rng(x.shape), rng(grid.shape)
+        sampler.grid_sample_bilinear_backward_input(y, grid, dx, 0, False)
+        sampler.grid_sample_bilinear_backward_grid(y, x, grid, dgrid, 0, False)
+        sampler.grid_sample_nearest_backward_input(y, grid, spread, 0, False)
+        sampler.grid_sample_bilinear_forward(x, grid, y, 0, False)
+        sampler.grid_sample_nearest_forward(x, grid, near, 0, False)
+        results += [y, near, dx, spread, dgrid]
+    return results
+
+
 def _maxout(rng):
     results = []
     for shape in ((7, 11, 5, 1), (7, 11, 3, 20)):
@@ -121,15 +135,18 @@ def _maxout(rng):
     return results
 
 
+RUNS = [
+    _max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize, _roi, _sampler, _maxout,
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    "run", [_max_pool, _avg_pool, _lrn, _batch_norm, _curves, _bias, _relu, _random, _optim, _resize, _roi, _maxout]
-)
+@pytest.mark.parametrize("run", RUNS)
 def test_results_do_not_depend_on_threads(run, dtype, monkeypatch):
     shared = set()
     results = []
     for threads in (1, 2, 3):
-        for kernels in (conv, elementwise, maxout, norm, optim, pool, random, resize, roi):
+        for kernels in (conv, elementwise, maxout, norm, optim, pool, random, resize, roi, sampler):
             monkeypatch.setattr(kernels, "threads_for", lambda work, n=threads: n)
             monkeypatch.setattr(kernels, "share", lambda n, *others: [shared.add(n), share(n, *others)])
         generator = np.random.default_rng(0)

@@ -20,10 +20,11 @@ from . import (
     reduce,
     resize,
     roi,
+    sampler,
     softmax,
 )
 
 __all__ = [
     "conv", "elementwise", "index", "matmul", "maxout", "nms", "norm", "optim", "pool", "random", "recurrent", "reduce",
-    "resize", "roi", "softmax",
+    "resize", "roi", "sampler", "softmax",
 ]  # fmt: skip
