@@ -44,6 +44,7 @@ RECIPES = {
     "vgg": Recipe(batch_size=64, epochs=8, lr=0.001, optimizer=optim.Adam, options={}, paper_lr=1e-4),
     "googlenet": Recipe(batch_size=64, epochs=8, lr=0.001, optimizer=optim.Adam, options={}, paper_lr=1e-4),
     "zfnet": Recipe(batch_size=64, epochs=8, lr=0.03, paper_lr=0.01, hook=optim.renormalise_filters),
+    "st_cub": Recipe(batch_size=64, epochs=8, lr=0.001, optimizer=optim.Adam, options={}, black=True),
     "rir": Recipe(batch_size=64, epochs=8, lr=0.1, options={"momentum": 0.9, "weight_decay": 1e-4}),
 }
 OTHER = Recipe(batch_size=64, epochs=5, lr=0.01)
@@ -119,8 +120,8 @@ def open_data(name: str, channels: int | None = None, root: str | None = None) -
         return Source(name, train, test, mirror=True)
     if name in KINDS:
         three = _threefold if channels == 3 else None
-        train, test = (DistortedDigits(name, part, hold_out=False, transform=three) for part in ("train", "test"))
-        return Source(name, train, test, mirror=False)
+        parts = [DistortedDigits(name, part, hold_out=False, transform=three) for part in ("train", "test")]
+        return Source(name, *parts, mirror=False)
     return _open_folder(name, "L" if channels == 1 else "RGB")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from tinyconv.cli.names import UsageError, choose
 
+_WATCHED = 8  # images in which one can see where transformers look
+
 HELP = """train a network on bundled images or on a folder of yours
 
 examples:
@@ -28,11 +30,12 @@ examples:
 --data: fashion, mnist, digits, shapes (all bundled); r, rts, p, e, tc: mnist turned, also scaled and moved, projected,
 bent, in clutter, anew every epoch; cifar10, cifar100 in the folder --root, or after tinyconv data get cifar10; or a
 folder of yours: train/ and test/ with one sub-folder per class, or only the sub-folders (a fifth is then set aside for
-testing). For generators --lr is the generator's rate, and the discriminator's keeps its ratio to it; a
-folder samples/ of the run shows what they draw. Detectors learn from scenes, composed of handwritten digits, or from
-voc and coco in the folder --root; captioner from scenes and sentences about them. The run is written to --out:
-checkpoint.npz, train.jsonl (one line per epoch) and curves.png; of captioner the latter two in a folder for each
-stage."""
+testing).
+For generators --lr is the generator's rate, and the discriminator's keeps its ratio to it; a folder samples/ of
+the run shows what they draw; a folder attended/, where the transformers of st_cnn, st_fcn and st_cub look. Detectors
+learn from scenes, composed of handwritten digits, or from voc and coco in the folder --root; captioner from scenes and
+sentences about them. The run is written to --out: checkpoint.npz, train.jsonl (one line per epoch) and curves.png; of
+captioner the latter two in a folder for each stage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
         return train_generative.run(name, options, _resume_command(options.arguments))
     if name in train_captioner.MODELS:
         return train_captioner.run(name, options, _resume_command(options.arguments))
+    if name == "st_svhn":
+        raise UsageError("st_svhn reads numbers of five characters; no --data has such labels. Lesson 09 trains it")
     recipe = recipes.of(name, options.data)
     arguments = dict(recipe.arguments)
     if options.transform is not None:
@@ -129,17 +134,37 @@ def run(options: argparse.Namespace) -> int:
     passes = f"{epochs} epoch{'s' * (epochs != 1)}"
     print(f"run:   {passes}, {batch_size} images per step, {optimizer}, seed {options.seed}", flush=True)
     last: dict[str, Any] = {}
+    callbacks: list[Any] = [lambda state: last.update(state.evaluation)]
+    watch = _watch(model, folder, test, test_view, options.resume)
+    callbacks += [watch] if watch else []
     tinyconv.fit(
         model, loader, loss=getattr(model, "loss", F.cross_entropy), optimizer=optimizer, schedule=schedule,
         epochs=epochs, test_loader=test_loader, out=folder, resume=options.resume, seed=options.seed,
-        callbacks=[lambda state: last.update(state.evaluation)], resume_command=_resume_command(options.arguments),
+        callbacks=callbacks, resume_command=_resume_command(options.arguments),
     )  # fmt: skip
-    for file in ("checkpoint.npz", "curves.png", "train.jsonl"):
-        print(f"wrote {folder / file}")
+    written = [folder / file for file in ("checkpoint.npz", "curves.png", "train.jsonl")]
+    for path in written + (watch.finish() if watch else []):
+        print(f"wrote {path}")
     if last.get("confusion") is not None:
         print(_verdict(last["accuracy"], last["confusion"], source.classes))
     print(f"next: tinyconv predict IMAGE --weights {shlex.quote(str(folder / 'checkpoint.npz'))}")
     return 0
+
+
+def _watch(model: Any, folder: Path, test: Any, view: Any, resume: bool) -> Any:
+    """Return what draws where a network's transformers look, after every epoch, into the run's folder; None without."""
+    import numpy as np
+
+    if not hasattr(model, "attended") or not len(model.transformers):
+        return None
+    from tinyconv.explain import AttendedWatch
+
+    some = _first(test, _WATCHED)
+    images = np.stack([view(some[i][0], None) for i in range(len(some))])
+    watch = AttendedWatch(model, folder / "attended", images)
+    if not resume:
+        watch.before()
+    return watch
 
 
 def _channels(name: str) -> int | None:
