@@ -120,8 +120,8 @@ def open_data(name: str, channels: int | None = None, root: str | None = None) -
         return Source(name, train, test, mirror=True)
     if name in KINDS:
         three = _threefold if channels == 3 else None
-        parts = [DistortedDigits(name, part, hold_out=False, transform=three) for part in ("train", "test")]
-        return Source(name, *parts, mirror=False)
+        drawn, fixed = (DistortedDigits(name, part, hold_out=False, transform=three) for part in ("train", "test"))
+        return Source(name, drawn, fixed, mirror=False)
     return _open_folder(name, "L" if channels == 1 else "RGB")
 
 

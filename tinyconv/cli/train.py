@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     if name in train_captioner.MODELS:
         return train_captioner.run(name, options, _resume_command(options.arguments))
     if name == "st_svhn":
-        raise UsageError("st_svhn reads numbers of five characters; no --data has such labels. Lesson 09 trains it")
+        raise UsageError("st_svhn reads numbers of five characters; no --data has such labels: tinyconv.fit can, with loss=HouseNumbers.loss")
     recipe = recipes.of(name, options.data)
     arguments = dict(recipe.arguments)
     if options.transform is not None:
@@ -126,7 +126,8 @@ def run(options: argparse.Namespace) -> int:
         schedule = optim.LinearWarmup(optimizer, recipe.warmup, 0.1, schedule)
 
     # A smoke run has a folder of its own, so as not to put its second of training in the place of a trained model.
-    default = Path("tinyconv-output", "train", f"{name}-{source.name}{'-smoke' if options.smoke else ''}")
+    named = [name, source.name, *filter(None, [options.transform]), *["smoke"] * options.smoke]
+    default = Path("tinyconv-output", "train", "-".join(named))
     folder = Path(options.out or default)
     print(f"data:  {source.name}, {len(train)} training and {len(test)} test images of {len(source.classes)} classes")
     count = sum(parameter.numel() for parameter in model.parameters())
