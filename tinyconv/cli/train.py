@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     if name in train_captioner.MODELS:
         return train_captioner.run(name, options, _resume_command(options.arguments))
     if name == "st_svhn":
-        raise UsageError("st_svhn reads numbers of five characters; no --data has such labels: tinyconv.fit can, with loss=HouseNumbers.loss")
+        raise UsageError("st_svhn reads five characters, and no --data has such labels: give tinyconv.fit your own")
     recipe = recipes.of(name, options.data)
     arguments = dict(recipe.arguments)
     if options.transform is not None:
