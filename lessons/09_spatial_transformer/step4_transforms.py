@@ -108,7 +108,7 @@ miss = np.abs(bend(control, control, pushed) - pushed).max()
 print(f"spline through 16 random places: misses them by {miss:.0e}; sum w, sum w x, sum w y at most {sums:.0e}")
 for name, sources in (("where they are", control), ("an affine map", np.c_[control, np.ones(16)] @ affine.T)):
     w, a = spline(control, sources)
-    print(f"control points to {name:15s} largest |w| {np.abs(w).max():.0e}, a = {np.round(a, 3).tolist()}")
+    print(f"control points to {name:15s} largest |w| {np.abs(w).max():.0e}, a = {(np.round(a, 3) + 0.0).tolist()}")
 
 # %%
 shift = control.copy()
