@@ -6,7 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from tinyconv.claims import Claims, Runs, import_step, mean, numbers, percents, values
+from tinyconv.claims import Claims, Runs, import_step, numbers
 
 FOLDER = Path(__file__).resolve().parent
 _step = cache(partial(import_step, FOLDER))
@@ -19,7 +19,8 @@ def _run(name: str, kind: str, seed: int, small: bool, **options: Any) -> dict[s
     net, _, transform = name.partition(" ")
     if transform not in ("", "affine"):
         options["transform"] = transform
-    return _step("claims_digits").run_one(net, kind, seed, small, **options)
+    kit = _step("claims_digits")
+    return kit.run_one(net, kind, seed, small, kit.MORE if kind == "r" else kit.EPOCHS, **options)
 
 
 def _table(kind: str, seed: int, small: bool) -> dict[str, Any]:
