@@ -5,7 +5,7 @@ import pytest
 
 from distorted_tools import Told, bilinear, seen_by
 from tinyconv.data import DataLoader, Subset, mnist
-from tinyconv.data.digit_sources import DigitSources, digit_sources, scatter
+from tinyconv.data.digit_sources import DigitSources, digit_sources
 from tinyconv.data.distorted import DistortedDigits
 from tinyconv.data.warps import is_open
 
@@ -231,7 +231,7 @@ def test_corners_of_a_projective_warp():
     for i in range(1000):
         found = data.distorted(i)
         corners = 13.5 + 13.5 * found.scale * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
-        assert found.points.shape == (4, 2) and is_open(found.points)
+        assert found.points.shape == (4, 2) and is_open(found.points, 0.25 * (27 * found.scale) ** 2)
         moved.append(found.points - corners)
     deviations = np.std(moved, axis=0)
     assert (deviations > 4.2).all() and (deviations < 5.2).all()  # less than 5: the folded ones are missing
@@ -267,51 +267,6 @@ def test_points_of_an_elastic_warp():
             np.testing.assert_allclose(told[inside], looks[inside, axis], atol=1e-4)
             checked += inside.sum()
     assert checked > 100
-
-
-# ------------------------------------------------------------------------------------------------------------- clutter
-
-
-def test_clutter_leaves_the_digit_in_its_place_and_is_lighter_or_absent():
-    clean, busy = (DistortedDigits("tc", n=50, clutter=n) for n in (0, 6))
-    places = []
-    for i in range(50):
-        a, b = clean.distorted(i), busy.distorted(i)
-        assert a.centre == b.centre and (b.image >= a.image).all()
-        assert 0 < (b.image != a.image).sum() <= 6 * 36
-        left, top = (int(c - 13.5) for c in a.centre)
-        np.testing.assert_array_equal(a.image[:, top : top + 28, left : left + 28], clean.source(i))
-        assert a.image.sum(dtype=np.float64) == pytest.approx(clean.source(i).sum(dtype=np.float64))
-        places.append((left, top))
-    assert np.min(places) <= 1 and np.max(places) >= 31
-    assert not np.array_equal(DistortedDigits("tc", n=1, clutter_side=4)[0][0], busy[0][0])
-
-
-def test_clutter_is_of_other_digits_and_the_lighter_wins():
-    """Digits of one grey value each: what is seen tells whose it is."""
-    grey = np.arange(1, 6, dtype=np.float32) / 10
-    images = np.broadcast_to(grey[:, None, None, None], (5, 1, 28, 28)).copy()
-    sources = DigitSources(images, np.zeros(5, int), (0,), np.zeros((5, 4)))
-    seen = set()
-    for seed in range(40):
-        image = np.full((40, 40), 0.2, np.float32)
-        scatter(image, sources, 3, 8, 5, np.random.default_rng(seed))
-        seen |= set(image.ravel().tolist())
-    assert seen == set(np.float32([0.2, 0.3, 0.5]).tolist())  # not .4, its own; .1 is under .2
-
-
-def test_pieces_hold_ink_and_come_from_the_whole_digit():
-    """Only one pixel of each digit has ink: every piece shows it, at any place within the piece."""
-    images = np.zeros((3, 1, 28, 28), np.float32)
-    images[:, 0, 14, 10] = 1
-    sources = DigitSources(images, np.zeros(3, int), (0,), np.zeros((3, 4)))
-    places = np.zeros((6, 6), int)
-    for seed in range(400):
-        image = np.zeros((6, 6), np.float32)  # no room: the piece is the image
-        scatter(image, sources, 0, 1, 6, np.random.default_rng(seed))
-        assert image.sum() == 1
-        places += image > 0
-    assert (places > 0).all()  # 11 each
 
 
 # -------------------------------------------------------------------------------------------------------- small digits
@@ -396,6 +351,6 @@ def test_wrong_types(arguments, message):
 
 def test_corners_that_always_fold_say_so(monkeypatch):
     data = DistortedDigits("p", n=1)
-    monkeypatch.setattr("tinyconv.data.warps.is_open", lambda corners: False)
+    monkeypatch.setattr("tinyconv.data.warps.is_open", lambda corners, least: False)
     with pytest.raises(ValueError, match="corners moved by 5 px fold a digit of 28 px in 1000 draws; a smaller"):
         data[0]

@@ -95,7 +95,8 @@ def test_the_horizon_is_outside_of_the_old_image():
     ("corners", "wanted"),
     [
         (SQUARE, True),
-        (0.01 * SQUARE, True),
+        (0.49 * SQUARE, False),  # folded as little as any, but small
+        (0.51 * SQUARE, True),
         (SQUARE[[2, 0, 3, 1]], True),  # turned by a quarter
         (SQUARE[[1, 0, 3, 2]], False),  # its mirror image
         (SQUARE[[0, 1, 3, 2]], False),  # crossed
@@ -106,7 +107,7 @@ def test_the_horizon_is_outside_of_the_old_image():
     ],
 )
 def test_which_corners_fold_the_frame(corners, wanted):
-    assert warps.is_open(corners) is wanted
+    assert warps.is_open(corners, 0.25 * 4) is wanted
 
 
 # ----------------------------------------------------------------------------------------------------------- elastic

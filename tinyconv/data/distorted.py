@@ -16,6 +16,7 @@ from tinyconv.data.drawn import DrawnImages
 
 _PER_DIGIT = {"train": 1, "val": 1, "test": 5}  # images made of each source digit, if nothing else is said
 _POINTS = np.stack(np.meshgrid(*[np.linspace(-1, 1, 4)] * 2), axis=-1).reshape(16, 2)  # control points
+_OPEN = 0.25  # of its area that a corner must keep
 _TRIES = 1000  # at four corners that do not fold the frame
 
 
@@ -67,7 +68,8 @@ class DistortedDigits(DrawnImages):
     "r"      turned by up to ``angle`` about the image's middle
     "rts"    turned, scaled, and put at a random place, so that all of its ink lies inside the image
     "p"      scaled, then each corner of its frame moved by normal noise: a projective warp. Corners that (nearly) fold
-             the frame are drawn again, see :func:`~tinyconv.data.warps.is_open`. Some ink may leave the image
+             the frame, one draw in ten, are drawn again: the parallelogram that each spans with its sides keeps a
+             quarter of its area. Some ink may leave the image
     "e"      scaled, then 4 x 4 points regular over the image moved by normal noise: a thin plate spline. Some ink may
              leave the image
     "tc"     put at a random place (whole pixels, its whole frame inside), with ``clutter`` random windows of other
@@ -244,10 +246,10 @@ class DistortedDigits(DrawnImages):
 
     def _corners(self, scale: float, rng: np.random.Generator) -> np.ndarray:
         """Return the moved corners (4, 2) of the digit's frame, row by row, normalised."""
-        corners, deviation = warps.SQUARE * (scale * self._part), 2 * self.deviation / (self.size - 1)
+        half, deviation = scale * self._part, 2 * self.deviation / (self.size - 1)
         for _ in range(_TRIES):
-            moved = corners + deviation * rng.standard_normal((4, 2))
-            if warps.is_open(moved):
+            moved = half * warps.SQUARE + deviation * rng.standard_normal((4, 2))
+            if warps.is_open(moved, _OPEN * (2 * half) ** 2):
                 return moved
         raise ValueError(
             f"{type(self).__name__}: corners moved by {self.deviation:g} px fold a digit of {self.digit} px in "

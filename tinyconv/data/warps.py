@@ -61,18 +61,18 @@ def affine_positions(theta: np.ndarray, size: int) -> np.ndarray:
     return grid
 
 
-def is_open(corners: np.ndarray, least: float = 0.25) -> bool:
-    """Return whether a square whose corners were moved to ``corners`` (4, 2), row by row, is far from folded.
+def is_open(corners: np.ndarray, least: float) -> bool:
+    """Return whether a rectangle whose corners were moved to ``corners`` (4, 2), row by row, is far from folded.
 
-    Each corner makes a triangle with the two beside it. It must keep its sense of rotation, and ``least`` of the area
-    that it has on average.
+    Each corner spans a parallelogram with its two sides. Its area must be more than ``least``, and no corner may have
+    changed its sense of rotation.
     """
     around = [corners[k].tolist() for k in _ROUND]
     areas = []
     for k in range(4):
         (x0, y0), (x1, y1), (x2, y2) = around[k - 2], around[k - 1], around[k]
         areas.append((x1 - x0) * (y2 - y1) - (y1 - y0) * (x2 - x1))
-    return min(areas) > least * max(sum(areas) / 4, 0)
+    return min(areas) > least
 
 
 def homography(corners: np.ndarray) -> np.ndarray:
