@@ -1,4 +1,4 @@
-"""Claims about distorted digits, which ``claims.py`` measures: which network errs least, and what a transformer undoes."""
+"""Claims about distorted digits, which ``claims.py`` measures: who errs least, and what a transformer undoes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def cluttered_less(seed: int, small: bool = False) -> dict[str, Any]:
 
 
 def cluttered_verdict(runs: Runs) -> tuple[bool, str]:
-    """On every seed FCN errs most, ST-CNN less than CNN, and both look within 4 px of the digit's middle, in the mean."""
+    """On every seed FCN errs most, ST-CNN less than CNN, and both miss the digit's middle by < 4 px, in the mean."""
     holds = all(
         _worst(run) == "FCN"
         and run["ST-CNN"]["error"] < run["CNN"]["error"]
@@ -103,10 +103,9 @@ def _worst(run: dict[str, Any]) -> str:
 
 
 def table(runs: Runs) -> str:
-    """Return "FCN 11.2% / 10.9% / 11.5%; CNN ..." of every network."""
-    return "; ".join(
-        f"{name} {' / '.join(f'{100 * e:.1f}' for e in values(runs, name, 'error'))} %" for name in runs[0]
-    )
+    """Return "FCN 11.2 / 10.9 / 11.5 %; CNN ..." of every network."""
+    each = {name: [f"{100 * error:.1f}" for error in values(runs, name, "error")] for name in runs[0]}
+    return "; ".join(f"{name} {' / '.join(errors)} %" for name, errors in each.items())
 
 
 CLAIMS: Claims = {

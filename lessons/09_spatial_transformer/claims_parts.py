@@ -1,4 +1,4 @@
-"""Claims about other transforms, warped digits, where transformers begin, and co-localisation: ``claims.py`` measures."""
+"""Claims about other transforms and warps, and about where transformers begin; ``claims.py`` measures them."""
 
 from __future__ import annotations
 
