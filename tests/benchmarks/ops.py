@@ -19,7 +19,7 @@ class Op(NamedTuple):
     name: str
     goal: float | None  # tinyconv's time over PyTorch's, at most
     function: Callable[..., Any]
-    inputs: tuple[tuple[int, ...], ...]  # shapes of what gets a gradient
+    inputs: tuple[tuple[Any, ...], ...]  # shapes of what gets a gradient; ("turned", degrees, n, h, w): a grid
     constants: tuple[Any, ...] = ()  # shapes of what gets none; ("classes", n, k): n numbers of k classes
     relu: bool = False  # the first input is what a ReLU leaves: half of it zeros
 
@@ -69,9 +69,12 @@ def _ops() -> list[Op]:
     for n in (16, 128):
         shapes = ((n, 9216), (4096, 9216), (4096,))
         ops.append(Op("linear to 4096,", 1.0, lambda lib, x, w, b: lib.linear(x, w, b), shapes, relu=True))
+    sample = lambda lib, x, grid: lib.grid_sample(x, grid, align_corners=True)  # noqa: E731
+    for name, degrees in (("grid sample, identity,", 0), ("grid sample, turned by 20 degrees,", 20)):
+        ops.append(Op(name, 1.0, sample, ((16, 64, 56, 56), ("turned", degrees, 16, 56, 56))))
     for n, steps, hidden in ((50, 14, 64), (100, 20, 512)):
-        shapes = ((n, steps, hidden), (hidden, hidden), (hidden, hidden))
-        ops.append(Op("recurrent, tanh,", None, _rnn, shapes))
+        weight = hidden, hidden
+        ops.append(Op("recurrent, tanh,", None, _rnn, ((n, steps, hidden), weight, weight)))
     return ops
 
 
@@ -105,7 +108,7 @@ def pair(op: Op) -> Pair:
 
     torch = load_torch()
     rng = np.random.default_rng(0)
-    inputs = [rng.standard_normal(shape, np.float32) for shape in op.inputs]
+    inputs = [_input(rng, shape) for shape in op.inputs]
     if op.relu:
         inputs[0] = np.maximum(inputs[0], 0)
     constants = [_constant(rng, shape) for shape in op.constants]
@@ -126,6 +129,18 @@ def pair(op: Op) -> Pair:
         return [t.detach() for t in (y, *torch.autograd.grad(y, others, other_upstream))]
 
     return ours, theirs
+
+
+def _input(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    return _turned(*shape[1:]) if shape[0] == "turned" else rng.standard_normal(shape, np.float32)
+
+
+def _turned(degrees: float, n: int, h: int, w: int) -> np.ndarray:
+    """Return a sampler's positions (n, h, w, 2) that turn an image about its centre."""
+    y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    grid = np.stack([cos * x - sin * y, sin * x + cos * y], -1)
+    return np.tile(grid.astype(np.float32), (n, 1, 1, 1))
 
 
 def _constant(rng: np.random.Generator, shape: Any) -> np.ndarray:

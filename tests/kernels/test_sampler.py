@@ -29,7 +29,7 @@ def everything(module, x, grid, dy, *rule):
 
 
 def assert_same(x, grid, dy, *rule):
-    """Reference and cpu agree, NaN at the same places; bit for bit, but for the grid's gradient, a sum over channels."""
+    """Reference and cpu agree, NaN too: bit for bit, but for the gradient of the grid, which is a sum over channels."""
     with np.errstate(all="ignore"):
         want, got = everything(reference, x, grid, dy, *rule), everything(cpu, x, grid, dy, *rule)
     near = 2e-5 if x.dtype == np.float32 else 1e-11
