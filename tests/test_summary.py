@@ -74,6 +74,13 @@ def test_shared_and_frozen_parameters_and_no_grad() -> None:
     assert found.total_macs == 32
 
 
+def test_an_empty_list_of_modules_is_no_row() -> None:
+    model = Residual()
+    before = summary(model).rows
+    model.extra = nn.ModuleList([])
+    assert summary(model).rows == before
+
+
 def test_several_inputs() -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:

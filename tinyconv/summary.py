@@ -233,6 +233,7 @@ def _table(
         own = {id(p): p.numel() for p in module.parameters(recurse=False) if id(p) not in counted}
         counted |= set(own)
         params, leaf = sum(own.values()), not any(True for _ in module.children())
+        leaf = leaf and not isinstance(module, nn.ModuleList)  # an empty list is no layer
         if leaf or params or macs.get(name):
             rows.append(Row(name, type(module).__name__, outputs.get(name), params, macs.get(name, 0)))
     params, work = sum(r.params for r in rows), sum(r.macs for r in rows)

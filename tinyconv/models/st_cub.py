@@ -19,6 +19,7 @@ SCALE = 0.5  # of what a transformer looks at: fixed, a quarter of the image
 REDUCED = 128  # filters of the 1x1 convolution and units of the localisation network's hidden layer
 SIZE = {"paper": 224, "lesson": 32}  # pixels that an Inception network sees
 STRIDE = {"paper": 32, "lesson": 8}  # of its last maps, in pixels
+DROPOUT = {"paper": 0.7, "lesson": 0.2}  # of the features of each part
 # Where the transformers first look, (x, y): at different places, so that they become different; four tile the image.
 STARTS = {1: ((0, 0),), 2: ((-0.5, 0), (0.5, 0)), 4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))}
 
@@ -111,7 +112,7 @@ def st_cub(
     check_image_size(name, image_size)
     if image_size % size:
         raise ValueError(f"{name}: image_size must be a multiple of {size}, got {image_size}")
-    if transformers != 0 and transformers not in STARTS:
+    if isinstance(transformers, bool) or not isinstance(transformers, int) or transformers not in (0, *STARTS):
         raise ValueError(f"{name}: transformers must be 0, 1, 2 or 4, got {transformers!r}")
     where: dict[str, Any] = {"device": device, "dtype": dtype}
 
@@ -121,6 +122,7 @@ def st_cub(
             **where,
         )  # fmt: skip
         left_out = ("fc",) if pooled else ("avgpool", "flatten", "dropout", "fc")
+        whole.dropout.p = DROPOUT[scale]
         layers = {name: layer for name, layer in whole.named_children() if name not in left_out}
         return nn.Sequential(layers), whole.fc.weight.shape[1]
 

@@ -103,8 +103,8 @@ def st_fcn(
     Raises
     ------
     ValueError
-        An unknown transform, localisation network or scale; a budget that leaves nothing for the classifier; an image
-        too small for a convolution.
+        An unknown transform, localisation network or scale; a size that is no int; a budget that leaves too little for
+        the classifier; an image too small for a convolution.
     """
     return _build("st_fcn", dict(locals()))
 
@@ -141,6 +141,10 @@ def _build(name: str, given: dict[str, Any]) -> STNetwork:
     scale, channels, size, budget = (given[key] for key in ("scale", "in_channels", "image_size", "budget"))
     check_scale(name, scale, 1.0)
     check_image_size(name, size)
+    if given["out_size"] is not None:
+        check_image_size(name, given["out_size"], "out_size")
+    if given["localisation"] is not None:
+        errors.check_choice(name, "localisation", given["localisation"], ("fc", "conv"))
     left = BUDGET[scale] if budget is None else budget
     transformers, pool, side = [], 1, size
     if given["transform"] is not None:
@@ -166,7 +170,6 @@ def _transformers(name: str, given: dict[str, Any], where: dict[str, Any]) -> li
         )
     usual = "conv" if name == "st_cnn" and scale == "paper" else "fc"
     kind = usual if given["localisation"] is None else given["localisation"]
-    errors.check_choice(name, "localisation", kind, ("fc", "conv"))
     numbers = SpatialTransformer(None, transform).numbers
     make = _fc if kind == "fc" else _conv
     looks = [make(name, given["in_channels"], given["image_size"], numbers, where) for _ in range(count)]
@@ -270,7 +273,10 @@ def _dense(*sizes: int) -> int:
 def _widest(name: str, count: Callable[[int], int], budget: int) -> int:
     """Return the largest number of units, of which ``count`` gives the parameters, within the budget."""
     if count(1) > budget:
-        raise ValueError(f"{name}: the budget leaves {budget:,} parameters for the classifier; give a larger one")
+        raise ValueError(
+            f"{name}: the classifier takes {count(1):,} parameters at least, and the budget leaves {max(budget, 0):,} "
+            "for it; give a larger one"
+        )
     low, high = 1, budget + 1  # count(low) <= budget < count(high)
     while high - low > 1:
         middle = (low + high) // 2

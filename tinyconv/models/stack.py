@@ -80,10 +80,10 @@ def chosen(given: tuple[Any, ...], usual: tuple[Any, ...]) -> list[Any]:
     return [default if value is None else value for value, default in zip(given, usual, strict=True)]
 
 
-def check_image_size(name: str, size: Any) -> None:
+def check_image_size(name: str, size: Any, argument: str = "image_size") -> None:
     """Raise unless the size is one number of pixels: the networks are built for square images."""
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        raise ValueError(f"{name}: image_size must be the side of a square image in pixels, an int, got {size!r}")
+        raise ValueError(f"{name}: {argument} must be the side of a square image in pixels, an int, got {size!r}")
 
 
 def wide(units: float, width: float) -> int:
