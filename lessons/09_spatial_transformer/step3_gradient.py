@@ -73,7 +73,7 @@ print(f"dV/dU {dimage.ravel()}, dV/dpx {2 * dgrid[0, 0]}, dV/dpy {2 * dgrid[0, 1
 #
 # With g = dL/dx_s and h = dL/dy_s at each target pixel, dL/dt11 = sum g x_t, dL/dt12 = sum g y_t, dL/dt13 = sum g, and
 # the second row with h: every pixel of the target has a say in each of the six numbers. The check moves theta a little
-# and looks; it catches three slips that would still train, badly.
+# and looks; it catches three slips.
 
 
 # %%
@@ -101,11 +101,11 @@ for name, rule in SLIPS.items():
 # counts +1: it says 5, the pixel's own value. That is not a rounding matter: it is no derivative of anything. The form
 # with floor gives 6, the derivative to the right. A numerical check does not help here, as it sees (3 + 6) / 2.
 #
-# Whole positions would not matter if they were rare. But a spatial transformer starts with the identity, and that hits
-# all pixels exactly. Below a two shall be looked at 2 pixels to the left, or 2 to the right; we ask for the derivative
-# of 1/2 sum (V - wanted)^2 with respect to t13, at the identity. It should be positive for the left and negative for
-# the right, so that a step down goes there. The formula cannot tell them apart. The image has 33 pixels, since W - 1 =
-# 32 is a power of two; with 28 rounding puts some positions a little before or behind the pixel.
+# Whole positions would not matter if they were rare. But a spatial transformer starts with the identity, and with as
+# many pixels in the target that hits all of them exactly. Below a two shall be looked at 2 pixels to the left, or 2 to
+# the right; what is the derivative of 1/2 sum (V - wanted)^2 with respect to t13, at the identity? It should be
+# positive for the left and negative for the right. The formula cannot tell them apart. Floor's form can, though it sees
+# one side only. The image has 33 pixels: W - 1 is a power of two. With 28, rounding moves some positions off the pixel.
 
 # %%
 row, rules = np.array([[[2.0, 5, 11]]]), {"paper": paper, "with floor": floor_form}
