@@ -113,8 +113,8 @@ for mode in ("zeros", "border", "reflection"):
 #
 # A target of 9 pixels that shows 45 of the source reads one or two of five in each direction. The others might as well
 # not be there. A pattern of fine stripes then turns into one of broad stripes that nobody drew, and a thin stroke is
-# there or not by chance. That is *aliasing*. Below a factor of 2 some position reads each pixel; from 2 on, average what
-# comes in first or, as in the paper's networks for larger digits, sample at full size and average what comes out.
+# there or not by chance. That is *aliasing*. Below a factor of 2 some position reads each pixel. From 2 on, average
+# what comes in first or, as in the paper's networks for larger digits, sample at full size and average what comes out.
 
 
 # %%
