@@ -231,8 +231,10 @@ def projective_grid(theta, height, width):
     (``height`` and ``width`` are 2 or more). Where d is nearly 0 the target looks at the horizon: a d of size less than
     1e-6 becomes 1e-6 of the same sign; 0 becomes 1e-6.
 
-    Difficulty 2 of 3, 30 minutes, with its gradient. Hint: with x (W,) and y (H, 1), NumPy makes (N, H, W) of the
-    numbers as (N, 1, 1). ``np.sign`` of 0 is 0, which is not what you want.
+    The minutes are for this and its gradient, below.
+
+    Difficulty 2 of 3, 30 minutes. Hint: with x (W,) and y (H, 1), NumPy makes (N, H, W) of the numbers as (N, 1, 1).
+    ``np.sign`` of 0 is 0, which is not what you want.
     """
     # TASK 9.7
     # BEGIN SOLUTION
@@ -271,8 +273,9 @@ def radial(squared):
 
     The bump of which thin-plate splines are made.
 
-    Difficulty 3 of 3, 35 minutes, with the spline. Hint: log is also computed where ``np.where`` does not take it; put
-    1 into it there.
+    The minutes are for this and the spline, below.
+
+    Difficulty 3 of 3, 35 minutes. Hint: log is also computed where ``np.where`` does not take it; put 1 into it there.
     """
     # TASK 9.8
     # BEGIN SOLUTION
