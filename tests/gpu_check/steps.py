@@ -13,7 +13,7 @@ import numpy as np
 import tinyconv
 from benchmarks import networks
 
-from . import captions, detectors, generators
+from . import captions, detectors, generators, transformers
 from .report import Report
 
 IMAGES = 2
@@ -23,6 +23,7 @@ SIMULATED = 450_000  # multiply-adds per image that the simulator does in a minu
 # What a builder must be told.
 NEEDED: dict[str, dict[str, Any]] = {
     "lenet5": {"output": "scores"}, "resnet": {"depth": 18}, "resnet_cifar": {"depth": 20}, "rir": {"depth": 18},
+    "st_svhn": {"num_classes": 11},
     "alignment": {"words": 24}, "caption": {"words": 24}, "captioner": {"words": ["<end>", "a", "three", "seven"]},
 }  # fmt: skip
 LARGE: dict[str, dict[str, Any]] = {"alexnet": {}, "resnet": {"depth": 50}}  # at the paper's scale, on a GPU
@@ -63,7 +64,11 @@ def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -
     """Return the loss and all gradients, on the host, of a step with dropout: its masks are the same everywhere."""
     model = _build(name, found)
     speaks, detects, generates = name in captions.MODELS, hasattr(model, "learn"), hasattr(model, "pairs")
+    looks = name in transformers.MODELS
     source: Any = captions if speaks else detectors if detects else generators if generates else networks
+    if looks:
+        source = transformers
+        transformers.look_elsewhere(model)
     images, labels = source.batch(model, IMAGES)
     if dtype != "float32":
         weights = model.state_dict()
@@ -79,6 +84,8 @@ def one_step(name: str, found: Arguments, device: str, dtype: str = "float32") -
         loss = generators.loss(model, inputs)
     elif detects:
         loss = detectors.loss(model, model(inputs), truth)
+    elif looks:
+        loss = transformers.loss(model, model(inputs), truth)
     else:
         loss = networks.loss(tinyconv.functional, model(inputs), truth)
     loss.backward()
