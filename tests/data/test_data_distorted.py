@@ -52,6 +52,12 @@ def test_an_image_depends_on_seed_split_and_index_only(kind):
     np.testing.assert_array_equal(short.arrays[0], [backwards[i] for i in range(6)])
 
 
+def test_kinds_and_splits_draw_different_numbers():
+    """The same item of another split or kind is turned by another part of the range."""
+    parts = [DistortedDigits(kind, split) for kind in ("r", "rts") for split in ("train", "val", "test")]
+    assert len({data.distorted(3).angle / data.angle for data in parts}) == 6
+
+
 def test_test_images_are_five_of_each_test_digit():
     data = DistortedDigits("r", "test")
     assert len(data) == 5000 and len(DistortedDigits("r", "val")) == 500 and len(DistortedDigits("r")) == 4500
