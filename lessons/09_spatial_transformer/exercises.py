@@ -316,3 +316,59 @@ def spline(points, control, w, a):
     squared = ((points[:, None] - control) ** 2).sum(axis=2)
     return a[0] + points @ a[1:] + radial(squared) @ w
     # END SOLUTION
+
+
+def triplet_hinge(e, beside):
+    """Return (loss, de, dbeside): the hinge of co-localisation (Jaderberg et al. 2015, appendix A.2) and its gradients.
+
+        loss = sum over n, over m != n of max(0, |e_n - e_m|^2 - |e_n - beside_n|^2 + 1)
+
+    ``e`` (N, D) describes what a transformer sees in N images, ``beside`` (N, D) what a random window of the same image
+    shows. |.| is the Euclidean length; all terms are added, not averaged, and (n, m) and (m, n) are two terms. The
+    gradients ``de`` and ``dbeside`` are (N, D) and go through everything: an e_n stands in its own terms and in those
+    of all others. A term that is 0 or less before the maximum gives no gradient. With one image, or none, there is no
+    pair: the loss is 0, and so are the gradients.
+
+    Difficulty 2 of 3, 30 minutes. Hint: a matrix (N, N) of the terms, its diagonal put to 0, and a matrix A of the same
+    shape that is 1 where they are above 0. Term (n, m) gives e_n the gradient 2 (e_n - e_m) - 2 (e_n - beside_n), e_m
+    the gradient 2 (e_m - e_n), and beside_n 2 (e_n - beside_n).
+    """
+    # TASK 9.9
+    # BEGIN SOLUTION
+    count = len(e)
+    to_others, to_beside = e[:, None] - e, e - beside
+    terms = (to_others**2).sum(axis=2) - (to_beside**2).sum(axis=1)[:, None] + 1
+    terms[np.arange(count), np.arange(count)] = 0
+    active = (terms > 0).astype(e.dtype)
+    both = active + active.T
+    pushed = 2 * active.sum(axis=1)[:, None] * to_beside
+    de = 2 * (both[:, :, None] * to_others).sum(axis=1) - pushed
+    return np.maximum(terms, 0).sum(), de, pushed
+    # END SOLUTION
+
+
+def polar(theta):
+    """Return (angle, scale, flipped) of affine maps: how far they turn, how much they scale, whether they mirror.
+
+    ``theta`` is (N, 2, 3); its left part M = theta[n, :, :2] is not the zero matrix. All three results are (N,).
+
+    - ``flipped``, bool: whether det M < 0. Such a map is first made a plain one by taking its first column with the
+      other sign: M = M' F with F = diag(-1, 1). The angle is then that of M'.
+    - ``angle``, in degrees, in (-180, 180]: of the rotation R that is nearest to M' (the sum of squared differences is
+      smallest), M' = R S with a symmetric S. Counter-clockwise on the screen, where y grows downwards: a grid with M =
+      [[c, s], [-s, c]], c = cos 30, s = sin 30, is turned by +30 degrees.
+    - ``scale``: sqrt(|det M|), by which lengths grow, in the mean of all directions; 0 for maps onto a line.
+
+    Difficulty 2 of 3, 20 minutes. Hint: |R - M'|^2 is smallest where the trace of R^T M' is largest. With R = [[c, s],
+    [-s, c]] and M' = [[p, q], [r, t]] the trace is c (p + t) + s (q - r); that asks for one ``arctan2``.
+    """
+    # TASK 9.10
+    # BEGIN SOLUTION
+    matrix = np.array(theta[:, :, :2], dtype=float)
+    determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+    flipped = determinant < 0
+    matrix[flipped, :, 0] *= -1
+    (a, b), (c, d) = np.moveaxis(matrix, 0, -1)
+    angle = np.degrees(np.arctan2(b - c, a + d))
+    return np.where(angle <= -180, 180.0, angle), np.sqrt(np.abs(determinant)), flipped
+    # END SOLUTION
