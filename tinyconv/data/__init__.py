@@ -40,7 +40,8 @@ from tinyconv.data.voc import VOCDetection
 
 __all__ = [
     "ArrayDataset", "Batch", "CaptionedImages", "CaptionedScenes", "CenterCrop", "CoLocalisation", "CocoDetection",
-    "Compose", "DataLoader", "Dataset", "DetectionDataset", "DigitPairs", "DistortedDigits", "ImageDataset", "ImageFolder", "Normalize", "PCAColor", "Pad",
+    "Compose", "DataLoader", "Dataset", "DetectionDataset", "DigitPairs", "DistortedDigits",
+    "ImageDataset", "ImageFolder", "Normalize", "PCAColor", "Pad",
     "RandomCrop", "RandomMirror", "RandomResize", "RandomResizedCrop", "Resize", "ResizeWithin", "Scene",
     "SceneDetection", "Scenes", "SentencePairs", "Shapes10", "Subset", "SubtractMean", "TenCrop", "ToFloat",
     "Transform", "VOCDetection", "cifar100_folder", "cifar10_folder", "collate", "digits", "fashion_mnist",
