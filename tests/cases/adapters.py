@@ -100,3 +100,8 @@ def roi_pool(x: Any, index: Any, corners: Any, **options: Any) -> Any:
 def roi_align(x: Any, index: Any, corners: Any, **options: Any) -> Any:
     """Average regions made of whole numbers."""
     return functional.roi_align(x, regions(x, index, corners), **options)
+
+
+def projective_grid(theta: Any, **options: Any) -> Any:
+    """Look through 2/5 of numbers in (-1, 1), so that denominators are at least 1/5."""
+    return functional.projective_grid(theta * 0.4, **options)

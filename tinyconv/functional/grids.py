@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from tinyconv import device, errors
 from tinyconv.functional.activation import clamp
 from tinyconv.functional.arithmetic import where
 from tinyconv.functional.linear import matmul
-from tinyconv.functional.shape import cat
 from tinyconv.tensor import Tensor
 
 _LEAST = 1e-6  # the projective denominator is kept this far from 0
@@ -30,10 +30,8 @@ def target_grid(size: tuple[int, int], align_corners: bool = False) -> np.ndarra
 
 
 def _axis(count: int, align_corners: bool) -> np.ndarray:
-    if count == 1:
-        return np.zeros(1)  # the middle, as in PyTorch
-    steps = np.linspace(-1.0, 1.0, count)
-    return steps if align_corners else steps * ((count - 1) / count)
+    steps = 2.0 * np.arange(count) - (count - 1)  # whole numbers: what follows is rounded once, and 0 for one pixel
+    return steps / (max(count - 1, 1) if align_corners else count)
 
 
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
@@ -59,7 +57,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     """
     op = "affine_grid"
     _check(op, theta, (2, 3), size)
-    return _shaped(matmul(_homogeneous(size, align_corners, theta), theta.transpose(1, 2)), size)
+    return _shaped(matmul(_positions(size, align_corners, theta), theta.transpose(1, 2)), size)
 
 
 def attention_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
@@ -72,7 +70,7 @@ def attention_grid(theta: Tensor, size: Sequence[int], align_corners: bool | Non
     """
     op = "attention_grid"
     _check(op, theta, (3,), size)
-    positions = _constant(target_grid((size[2], size[3]), bool(align_corners)).reshape(1, -1, 2), theta)
+    positions = _positions(size, align_corners, theta)[:, :, :2]
     return _shaped(positions * theta[:, :1].reshape(-1, 1, 1) + theta[:, 1:].reshape(-1, 1, 2), size)
 
 
@@ -89,12 +87,11 @@ def projective_grid(theta: Tensor, size: Sequence[int], align_corners: bool | No
     """
     op = "projective_grid"
     _check(op, theta, (8,), size)
-    last = _constant(np.ones(1), theta) + theta[:, :1] * 0.0
-    matrix = cat([theta, last], 1).reshape(-1, 3, 3)
-    whole = matmul(_homogeneous(size, align_corners, theta), matrix.transpose(1, 2))
-    below = whole[:, :, 2:]
+    positions = _positions(size, align_corners, theta)
+    above = matmul(positions, theta[:, :6].reshape(-1, 2, 3).transpose(1, 2))
+    below = matmul(positions[:, :, :2], theta[:, 6:].reshape(-1, 2, 1)) + 1.0
     below = where(below >= 0.0, clamp(below, min=_LEAST), clamp(below, max=-_LEAST))
-    return _shaped(whole[:, :, :2] / below, size)
+    return _shaped(above / below, size)
 
 
 def control_points(side: int) -> np.ndarray:
@@ -125,11 +122,10 @@ def thin_plate_spline_grid(
         Shapes do not fit, or the control points lie on one line or upon each other.
     """
     op = "thin_plate_spline_grid"
-    points = control_points(4) if control is None else np.asarray(control, np.float64)
-    _check(op, theta, (len(points), 2), size)
-    shape = points.shape
-    matrix = _spline_matrix(points.tobytes(), shape, (size[2], size[3]), bool(align_corners))
-    return _shaped(matmul(_constant(matrix, theta), theta), size)
+    points = _points(op, "control", control_points(4) if control is None else control)
+    _check(op, theta, points.shape, size)
+    matrix = _spline_matrix(points.tobytes(), (size[2], size[3]), bool(align_corners), theta.dtype)
+    return _shaped(matmul(_beside(matrix, theta), theta), size)
 
 
 def thin_plate_spline(control: np.ndarray, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,10 +136,21 @@ def thin_plate_spline(control: np.ndarray, sources: np.ndarray) -> tuple[np.ndar
     Raises
     ------
     ValueError
-        The control points lie on one line or upon each other.
+        Shapes do not fit, or the control points lie on one line or upon each other.
     """
-    solved = _inverse(control)[:, : len(control)] @ sources
-    return solved[: len(control)], solved[len(control) :]
+    op = "thin_plate_spline"
+    points, sources = _points(op, "control", control), _points(op, "sources", sources)
+    if len(points) != len(sources):
+        raise ValueError(f"{op}: sources must be as many as the {len(points)} control points, got {len(sources)}")
+    solved = _inverse(points)[:, : len(points)] @ sources
+    return solved[: len(points)], solved[len(points) :]
+
+
+def _points(op: str, name: str, points: Any) -> np.ndarray:
+    found = np.asarray(points, np.float64)
+    if found.ndim != 2 or found.shape[1] != 2:
+        raise ValueError(f"{op}: {name} must be points (K, 2), x first, got shape {found.shape}")
+    return found
 
 
 def _bends(points: np.ndarray, control: np.ndarray) -> np.ndarray:
@@ -154,30 +161,41 @@ def _bends(points: np.ndarray, control: np.ndarray) -> np.ndarray:
 
 
 def _inverse(control: np.ndarray) -> np.ndarray:
-    count = len(control)
+    count, finite = len(control), np.isfinite(control).all()
     system = np.zeros((count + 3, count + 3))
-    system[:count] = _bends(control, control)
-    system[count:, :count] = system[:count, count:].T
-    if count < 3 or np.linalg.cond(system) > 1e12:
-        raise ValueError("thin_plate_spline: control points must be at least 3, not all on one line, no two the same")
+    if finite:
+        system[:count] = _bends(control, control)
+        system[count:, :count] = system[:count, count:].T
+    if count < 3 or not finite or np.linalg.cond(system) > 1e12:
+        raise ValueError(
+            "thin_plate_spline: control points must be at least 3, not all on one line, no two the same, in about "
+            f"[-1, 1], got {count} from {control.min(initial=np.inf):g} to {control.max(initial=-np.inf):g}"
+        )
     return np.linalg.inv(system)
 
 
 @functools.lru_cache(64)
-def _spline_matrix(control: bytes, shape: tuple[int, ...], size: tuple[int, int], align_corners: bool) -> np.ndarray:
+def _spline_matrix(control: bytes, size: tuple[int, int], align_corners: bool, dtype: np.dtype) -> np.ndarray:
     """Return the matrix (H W, K) that makes the grid of theta (K, 2)."""
-    points = np.frombuffer(control).reshape(shape)
-    return _bends(target_grid(size, align_corners).reshape(-1, 2), points) @ _inverse(points)[:, : len(points)]
+    points = np.frombuffer(control).reshape(-1, 2)
+    matrix = _bends(target_grid(size, align_corners).reshape(-1, 2), points) @ _inverse(points)[:, : len(points)]
+    return matrix.astype(dtype)
 
 
-def _homogeneous(size: Sequence[int], align_corners: bool | None, theta: Tensor) -> Tensor:
+@functools.lru_cache(64)
+def _homogeneous(size: tuple[int, int], align_corners: bool, dtype: np.dtype) -> np.ndarray:
+    """Return (x, y, 1) of every output position (1, H W, 3)."""
+    positions = target_grid(size, align_corners).reshape(-1, 2)
+    return np.concatenate([positions, np.ones((len(positions), 1))], axis=1)[None].astype(dtype)
+
+
+def _positions(size: Sequence[int], align_corners: bool | None, theta: Tensor) -> Tensor:
     """Return (x, y, 1) of every output position (1, H W, 3), as theta is."""
-    positions = target_grid((size[2], size[3]), bool(align_corners)).reshape(-1, 2)
-    return _constant(np.concatenate([positions, np.ones((len(positions), 1))], axis=1)[None], theta)
+    return _beside(_homogeneous((size[2], size[3]), bool(align_corners), theta.dtype), theta)
 
 
-def _constant(values: np.ndarray, theta: Tensor) -> Tensor:
-    return Tensor(device.move(values.astype(theta.dtype), theta.device))
+def _beside(constant: np.ndarray, theta: Tensor) -> Tensor:
+    return Tensor(device.beside(constant, theta.data))  # to a GPU once, not in every step
 
 
 def _shaped(grid: Tensor, size: Sequence[int]) -> Tensor:
@@ -189,7 +207,8 @@ def _check(op: str, theta: Tensor, shape: tuple[int, ...], size: Sequence[int]) 
     errors.check_float(op, "theta", theta)
     if theta.shape[1:] != shape or theta.ndim != len(shape) + 1:
         raise ValueError(f"{op}: theta must be (N, {', '.join(map(str, shape))}), got shape {theta.shape}")
-    if len(size) != 4 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in size):
+    numbers = list(size) if isinstance(size, (Sequence, np.ndarray)) else []
+    if len(numbers) != 4 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in numbers):
         raise ValueError(f"{op}: size must be the ints (N, C, H, W) of the output, got {size!r}")
     if size[0] != theta.shape[0] or min(size[2:]) < 1:
-        raise ValueError(f"{op}: size must have N = {theta.shape[0]} as theta has, and H, W of 1 or more, got {size}")
+        raise ValueError(f"{op}: size must have N = {theta.shape[0]} as theta has, and H, W of 1 or more, got {size!r}")
