@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 #: A grid (N, OH, OW, 2) and an output (N, C, OH, OW), of each transformer.
 Looks = Sequence[tuple[np.ndarray, np.ndarray]]
 
-# Colours of Okabe & Ito, which the colour-blind can tell apart; printed grey, they differ in brightness.
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66))
+# Colours of Okabe & Ito, which the colour-blind can tell apart; printed grey, they are 162, 106, 213 and 87 of 255.
+COLOURS = ((230, 159, 0), (0, 158, 115), (240, 228, 66), (0, 114, 178))
 _GAP = 4  # white pixels between two images
 _TEXT = 16  # pixels of a line of text
-_WIDTH = 640  # pixels that a picture is wanted to have
+_WIDTH, _MOST = 640, 1600  # pixels that a picture is wanted to have, and may have
 
 
 def attended_figure(images: Any, looks: Looks, titles: Sequence[str] | None = None, title: str = "") -> Figure:
@@ -75,15 +75,16 @@ def attended_figure(images: Any, looks: Looks, titles: Sequence[str] | None = No
 
 
 def picture(images: Any, looks: Looks) -> np.ndarray:
-    """Return the same as pixels (height, width, 3), uint8: small images magnified by a whole number, lines drawn sharp.
+    """Return the same as pixels (height, width, 3), uint8, one frame of a film.
 
-    One frame of a film.
+    Small images are magnified by a whole number, what would be wider than 1600 pixels is made smaller by one.
     """
     from PIL import Image, ImageDraw
 
     pixels = _checked(images, looks)
     count, height, width = len(pixels), *pixels.shape[2:]
-    times = max(2, _WIDTH // (count * (width + _GAP)))
+    times = max(1, _WIDTH // (count * (width + _GAP)))
+    shrink = -(-count * (times * width + _GAP) // _MOST)
     cell = times * width + _GAP
     top = times * height + _GAP
     lower = [times * output.shape[2] + _GAP for _, output in looks]
@@ -95,16 +96,19 @@ def picture(images: Any, looks: Looks) -> np.ndarray:
             line = times * (to_pixels(outline(grid[n : n + 1])[0], (height, width)) + 0.5)
             if np.isfinite(line).all():  # a transformer that has diverged looks nowhere
                 line = line.clip(-10 * large.width, 10 * large.width)
-                pen.line([tuple(point) for point in line.tolist()], fill=COLOURS[k % len(COLOURS)], width=2)
+                pen.line([tuple(point) for point in line.tolist()], fill=COLOURS[k % len(COLOURS)], width=2 * shrink)
                 x, y = line[0].tolist()
-                pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=COLOURS[k % len(COLOURS)])
+                dot = 4 * shrink
+                pen.ellipse((x - dot, y - dot, x + dot, y + dot), fill=COLOURS[k % len(COLOURS)])
         canvas.paste(large, (n * cell, 0))
         y = top
-        for (_, output), row in zip(looks, lower, strict=True):
+        for k, ((_, output), row) in enumerate(zip(looks, lower, strict=True)):
             small = Image.fromarray(_magnified(output[n], times))
+            border = (0, 0, small.width - 1, small.height - 1)
+            ImageDraw.Draw(small).rectangle(border, outline=COLOURS[k % len(COLOURS)], width=shrink)
             canvas.paste(small, (n * cell + (times * width - small.width) // 2, y))
             y += row
-    return np.asarray(canvas)
+    return np.asarray(canvas.reduce(shrink))
 
 
 def labelled(frame: np.ndarray, text: str) -> np.ndarray:

@@ -32,7 +32,7 @@ class AttendedWatch:
         :class:`tinyconv.models.STNetwork`.
     folder : str or Path
         For the pictures.
-    images : array, (N, C, H, W), in [0, 1]
+    images : array or Tensor, (N, C, H, W), in [0, 1]
         About eight.
 
     Raises
@@ -49,10 +49,10 @@ class AttendedWatch:
     >>> watch.finish()  # doctest: +SKIP
     """
 
-    def __init__(self, model: Any, folder: str | Path, images: np.ndarray) -> None:
-        if np.ndim(images) != 4 or not len(images):
-            raise ValueError(f"AttendedWatch: images must be (N, C, H, W), at least one, got shape {np.shape(images)}")
-        self.model, self.images = model, images
+    def __init__(self, model: Any, folder: str | Path, images: Any) -> None:
+        self.model, self.images = model, np.asarray(images)
+        if self.images.ndim != 4 or 0 in self.images.shape:
+            raise ValueError(f"AttendedWatch: images must be (N, C, H, W), at least one, got shape {self.images.shape}")
         self.pictures = EpochPictures(folder, "AttendedWatch")
         self.folder = self.pictures.folder
         self._epoch: int | None = None  # the last one seen
@@ -77,14 +77,17 @@ class AttendedWatch:
         from PIL import Image
 
         frames = []
-        for epoch, path in self.pictures.files():
-            with Image.open(path) as found:
-                frames.append(labelled(np.asarray(found.convert("RGB")), f"epoch {epoch}"))
+        for epoch, path in even(self.pictures.files(), _FILM):
+            try:
+                with Image.open(path) as found:
+                    frames.append(labelled(np.asarray(found.convert("RGB")), f"epoch {epoch}"))
+            except OSError:  # it is damaged, or was just removed
+                continue
         frames = [frame for frame in frames if frame.shape == frames[-1].shape]  # of other images, from before
         if not frames:
             return []
         strip = Image.fromarray(np.concatenate(even(frames, _ROWS)))
-        first, *others = [Image.fromarray(frame) for frame in even(frames, _FILM)]
+        first, *others = [Image.fromarray(frame) for frame in frames]
         times = [round(1000 * _SECONDS)] * len(others) + [round(1000 * _SECONDS * _HOLD)]
         film = {"save_all": True, "append_images": others, "duration": times, "loop": 0}
         return [
