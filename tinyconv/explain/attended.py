@@ -53,10 +53,11 @@ def rotation(theta: Any) -> np.ndarray:
     Returns
     -------
     array, (N,)
-        In (-180, 180].
+        In (-180, 180]. Of a map that mirrors (a negative determinant) it says nothing.
     """
     t = _affine("rotation", theta)
-    return np.degrees(np.arctan2(t[:, 0, 1] - t[:, 1, 0], t[:, 0, 0] + t[:, 1, 1]))
+    across = t[:, 0, 1] - t[:, 1, 0] + 0.0  # no -0, whose angle would be -180
+    return np.degrees(np.arctan2(across, t[:, 0, 0] + t[:, 1, 1]))
 
 
 def scale(theta: Any) -> np.ndarray:

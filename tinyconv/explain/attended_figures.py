@@ -23,7 +23,7 @@ Looks = Sequence[tuple[np.ndarray, np.ndarray]]
 COLOURS = ((230, 159, 0), (0, 158, 115), (240, 228, 66), (0, 114, 178))
 _GAP = 4  # white pixels between two images
 _TEXT = 16  # pixels of a line of text
-_WIDTH, _MOST = 640, 1600  # pixels that a picture is wanted to have, and may have
+_WIDTH, _MOST = 960, 1600  # pixels that a picture is wanted to have, and may have
 
 
 def attended_figure(images: Any, looks: Looks, titles: Sequence[str] | None = None, title: str = "") -> Figure:
@@ -84,8 +84,8 @@ def picture(images: Any, looks: Looks) -> np.ndarray:
     pixels = _checked(images, looks)
     count, height, width = len(pixels), *pixels.shape[2:]
     times = max(1, _WIDTH // (count * (width + _GAP)))
-    shrink = -(-count * (times * width + _GAP) // _MOST)
-    cell = times * width + _GAP
+    cell = times * max([width, *(output.shape[3] for _, output in looks)]) + _GAP
+    shrink = -(-count * cell // _MOST)
     top = times * height + _GAP
     lower = [times * output.shape[2] + _GAP for _, output in looks]
     canvas = Image.new("RGB", (count * cell - _GAP, top + sum(lower) - _GAP), "white")
@@ -100,13 +100,13 @@ def picture(images: Any, looks: Looks) -> np.ndarray:
                 x, y = line[0].tolist()
                 dot = 4 * shrink
                 pen.ellipse((x - dot, y - dot, x + dot, y + dot), fill=COLOURS[k % len(COLOURS)])
-        canvas.paste(large, (n * cell, 0))
+        canvas.paste(large, (n * cell + (cell - _GAP - large.width) // 2, 0))
         y = top
         for k, ((_, output), row) in enumerate(zip(looks, lower, strict=True)):
             small = Image.fromarray(_magnified(output[n], times))
             border = (0, 0, small.width - 1, small.height - 1)
             ImageDraw.Draw(small).rectangle(border, outline=COLOURS[k % len(COLOURS)], width=shrink)
-            canvas.paste(small, (n * cell + (times * width - small.width) // 2, y))
+            canvas.paste(small, (n * cell + (cell - _GAP - small.width) // 2, y))
             y += row
     return np.asarray(canvas.reduce(shrink))
 
@@ -124,20 +124,23 @@ def labelled(frame: np.ndarray, text: str) -> np.ndarray:
 def _checked(images: Any, looks: Looks) -> np.ndarray:
     """Return the images as an array, or raise unless everything is of as many images."""
     pixels = np.asarray(images)
-    if pixels.ndim != 4 or not len(pixels):
+    if pixels.ndim != 4 or 0 in pixels.shape:
         raise ValueError(f"attended: images must be (N, C, H, W), at least one, got shape {pixels.shape}")
     for grid, output in looks:
-        if not len(grid) == len(output) == len(pixels):
+        sizes, whole = (len(pixels), *np.shape(output)[2:]), np.ndim(output) == 4 and 0 not in np.shape(output)
+        if not whole or len(output) != len(pixels) or np.shape(grid) != (*sizes, 2):
             raise ValueError(
-                f"attended: grids and outputs must be of the {len(pixels)} images, got {len(grid)} and {len(output)}"
+                f"attended: grids (N, OH, OW, 2) and outputs (N, C, OH, OW) must be of the {len(pixels)} images, "
+                f"got shapes {np.shape(grid)} and {np.shape(output)}"
             )
     return pixels
 
 
 def _seen(image: np.ndarray) -> np.ndarray:
     """Return an image (C, H, W) as (H, W, 3) in [0, 1]; what is not a number is red."""
-    found = image if len(image) == 3 else np.broadcast_to(image.max(axis=0), (3, *image.shape[1:]))
-    colour = np.moveaxis(np.asarray(found, np.float64), 0, -1).clip(0, 1).copy()
+    found = np.asarray(image, np.float64)
+    found = found if len(found) == 3 else np.broadcast_to(found.max(axis=0), (3, *found.shape[1:]))
+    colour = np.moveaxis(found, 0, -1).clip(0, 1).copy()
     colour[~np.isfinite(colour).all(axis=-1)] = (1, 0, 0)
     return colour
 
