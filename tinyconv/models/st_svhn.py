@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv import device as devices
 from tinyconv import errors, nn
 from tinyconv import functional as F
 from tinyconv.models.registry import describe
@@ -43,7 +44,7 @@ class HouseNumbers(nn.Sequential):
     @staticmethod
     def sequence_error(outputs: Tensor, labels: Tensor) -> float:
         """Return the share of images of which any character is wrong, the paper's measure (table 2)."""
-        wrong = outputs.numpy().argmax(2) != labels.numpy()
+        wrong = devices.host(outputs.data).argmax(2) != devices.host(labels.data)
         return float(wrong.any(1).mean())
 
 
