@@ -154,3 +154,18 @@ def test_probabilities_are_not_fetched_to_be_checked(copies):
     np.testing.assert_array_equal(np.isnan(loss.tolist()), [False, True, True, False])
     with pytest.raises(ValueError, match="x must be probabilities"):
         F.binary_cross_entropy(x.cpu(), target.cpu())
+
+
+@pytest.mark.parametrize("op,shape", [("affine_grid", (2, 3)), ("attention_grid", (3,)), ("projective_grid", (8,)),
+                                      ("thin_plate_spline_grid", (16, 2))])  # fmt: skip
+def test_positions_of_a_sampling_grid_are_copied_once(op, shape, copies):
+    theta = tc.zeros(2, *shape, device="cuda", requires_grad=True)
+
+    def step():
+        getattr(F, op)(theta, (2, 1, 4, 4), align_corners=True).backward(upstream)
+
+    upstream = tc.ones(2, 4, 4, 2, device="cuda")
+    step()
+    copies()
+    step()
+    assert copies() == (0, 0)
