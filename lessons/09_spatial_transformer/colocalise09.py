@@ -15,6 +15,7 @@ from tinyconv.data.co_localisation import CoLocalisation
 from tinyconv.data.distorted import DistortedDigits
 from tinyconv.models.spatial_transformer import SpatialTransformer
 from tinyconv.random import generator
+from tinyconv.threads import limited_threads
 from tinyconv.vision import paired_iou
 
 WINDOW = 28  # pixels of a side of what the encoder sees
@@ -108,12 +109,13 @@ def colocalise(
     it sees of two images is to be more alike, by :class:`Encoder`, than what it sees of one and a window of the same
     size at a random place of the same image: :func:`triplet_loss`.
 
-    What was tried, with threes, 42x42, one seed (share of IoU > .5). In the paper both images of a pair learn. Here
-    both soon look at black, and black is like black: 0 % with e of lengths 1, 2 and 3, at a fixed or a free scale, with
-    two kinds of localisation networks. If the other image's e is held fixed (``through_both=False``) what is seen moves
-    from what random windows show to what the other images show: 94 to 99 %. With 16 pieces of clutter a fully connected
-    localisation network (65 %) was better than convolutions (3 %), a digit of 14 pixels better than one of 20 (13 %);
-    a free scale runs away, 1 to 10 % without clutter.
+    What was tried, 42x42, a seed each (share of IoU > .5). In the paper both images of a pair learn. Here both soon
+    look at black, and black is like black: 0 % without clutter, with e of lengths 1, 2, 3 and 4, a fixed or a free
+    scale, three kinds of localisation networks. If the other image's e is held fixed (``through_both=False``) what is
+    seen moves from what random windows show to what the other images show: 94 to 100 %. A free scale then runs away,
+    1 and 10 %. With 16 pieces, threes: this network 53 to 71 %, 400 to 600 steps, lengths 4 and 6; convolutions in it
+    3 %; the third layer alone 15 %; a digit of 20 pixels 13 %; the paper's 84x84 56 %. Sevens have 36 %, ones 21 %;
+    a window that begins wide and shrinks finds no more. All of this was seen on seeds 0 to 2.
 
     Parameters
     ----------
@@ -140,24 +142,33 @@ def colocalise(
     scale, see = (frame - 1) / (size - 1), encoder(seed, small)
     tinyconv.manual_seed(seed)
     look = SpatialTransformer(localisation(size), "attention", WINDOW, fixed_scale=scale)
-    optimizer, losses = optim.Adam(look.parameters(), lr=LR), []
-    for step in range(steps):
-        rng = generator(seed, "co-localisation", step)
-        x = tinyconv.tensor(data.images[rng.permutation(n)[:BATCH]])
-        e = see(look(x, inside(look, x)))
-        places = rng.uniform(scale - 1, 1 - scale, (len(x), 2)).astype(np.float32)
-        beside = see(look(x, tinyconv.tensor(places)))
-        loss = triplet_loss(e, e if through_both else e.detach(), beside)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    with limited_threads(look):
+        losses = learn(look, see, data.images, seed, steps, through_both)
     with tinyconv.no_grad():
         boxes = boxes_of(inside(look, tinyconv.tensor(data.images)).numpy(), size)
     found = paired_iou(boxes, data.boxes)
-    return {"iou": found, "boxes": boxes, "true": data.boxes, "images": data.images, "losses": np.array(losses)}
+    return {"iou": found, "boxes": boxes, "true": data.boxes, "images": data.images, "losses": losses}
 
 
 def inside(look: SpatialTransformer, x: Tensor) -> Tensor:
     """Return shifts (N, 2) that keep the window in the image: tanh of what the localisation network says, in part."""
     return F.tanh(look.theta(x)) * (1 - (look.fixed_scale or 0.0))
+
+
+def learn(
+    look: SpatialTransformer, see: Encoder, images: np.ndarray, seed: int, steps: int, through_both: bool
+) -> np.ndarray:
+    """Train the localisation network on batches of the images; return the loss of each step."""
+    optimizer, losses = optim.Adam(look.parameters(), lr=LR), np.empty(steps)
+    most = 1 - (look.fixed_scale or 0.0)
+    for step in range(steps):
+        rng = generator(seed, "co-localisation", step)
+        x = tinyconv.tensor(images[rng.permutation(len(images))[:BATCH]])
+        e = see(look(x, inside(look, x)))
+        places = tinyconv.tensor(rng.uniform(-most, most, (len(x), 2)).astype(np.float32))
+        loss = triplet_loss(e, e if through_both else e.detach(), see(look(x, places)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses[step] = loss.item()
+    return losses
