@@ -13,9 +13,9 @@ from _steps import check_step, run_step
 import tinyconv
 from tinyconv import data, models, nn
 from tinyconv.checkpoint import Checkpoint
+from tinyconv.epoch_pictures import even
 from tinyconv.generative.parzen import Parzen, log_likelihood
 from tinyconv.generative.training import PAPER, RECIPES
-from tinyconv.generative.watch import _even
 from tinyconv.lesson import steps_of
 from tinyconv.random import training_step
 from tinyconv_kernels import cpu
@@ -354,7 +354,7 @@ def test_the_lessons_share_of_the_papers_units_and_parameters():
 
 def test_the_strips_rows_are_those_of_the_readme():
     """Step 6 draws every ninth epoch of 180, the strip eight of these."""
-    epochs = _even(list(range(0, RECIPES["gan", "lesson"].epochs + 1, 9)), 8)
+    epochs = even(list(range(0, RECIPES["gan", "lesson"].epochs + 1, 9)), 8)
     readme = " ".join((LESSON / "README.md").read_text("utf-8").split())
     assert f"rows for epochs {', '.join(map(str, epochs[:-1]))} and {epochs[-1]}:" in readme
 
