@@ -57,7 +57,7 @@ def add(short: bool) -> None:
     both = [(np.concatenate([grid] * 2), np.concatenate([out[:, :1], out[:, 1:]])) for grid, out in looks]
     shown, titles = np.concatenate([images[:, :1], images[:, 1:]]), ["first digit"] * 6 + ["second digit"] * 6
     alt = "six pairs, all first digits, then all second: each of two transformers has one of them in its middle"
-    lesson.save(attended_figure(shown, both, titles), "pairs", alt=alt)
+    lesson.save(attended_figure(shown, both, titles), "two-digits", alt=alt)
 
 
 # %% [markdown]

@@ -40,7 +40,7 @@ def show_numbers(seen: Looked) -> None:
         axis.set(title=f"{name}: r = {r:.2f}", xlabel="true")
     print(f"  mirrored: {seen.mirrored:.0%}")
     axes[0].set_ylabel("the transformer's")
-    lesson.save(fig, "undone", alt="angle, scale, x and y as the transformer says them against what is so")
+    lesson.save(fig, "taken-back", alt="angle, scale, x and y as the transformer says them against what is so")
 
 
 def looks_at(model: Any, images: np.ndarray, titles: list[str]) -> Any:
