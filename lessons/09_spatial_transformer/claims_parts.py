@@ -63,8 +63,8 @@ BEGINNINGS: dict[str, dict[str, Any]] = {
 
 
 def beginnings(seed: int, small: bool = False) -> dict[str, Any]:
-    """ST-CNN on TC as in S3: from start scale .6, identity, random weights; a tenth of the rate; convolutions look."""
-    return {name: _run("ST-CNN", "tc", seed, small, **options) for name, options in BEGINNINGS.items()}
+    """ST-CNN on TC, 21x21, 20 epochs: start scale .6, identity, random; a tenth of the rate; convolutions look."""
+    return {name: _run("ST-CNN", "tc", seed, small, out_size=21, **options) for name, options in BEGINNINGS.items()}
 
 
 def beginnings_verdict(runs: Runs) -> tuple[None, str]:

@@ -32,7 +32,7 @@ SETS: dict[str, dict[str, Any]] = {
 }
 #: What the networks for a set are told besides its image size.
 BUILT: dict[str, dict[str, Any]] = {
-    "tc": {"transform": "attention", "out_size": 21, "start": 0.6},
+    "tc": {"transform": "attention", "out_size": 28, "start": 0.6},
     "pairs": {"out_size": 16, "start": 0.8, "budget": 101_000, "in_channels": 2, "num_classes": 9},
     "pairs10": {"out_size": 16, "start": 0.8, "budget": 101_000, "in_channels": 2, "num_classes": 19},
 }
