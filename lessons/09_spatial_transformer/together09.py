@@ -37,7 +37,7 @@ def which_channel(model: Any, data: Any, count: int) -> np.ndarray:
         for transformer in model.transformers:
             theta = transformer.theta(images)
             grid, _ = transformer.look(images, theta)
-            middles = to_pixels(centre(grid.numpy()), images.shape[2:])
+            middles = to_pixels(centre(grid.numpy()), (images.shape[2], images.shape[3]))
             found.append(np.column_stack([rotation(theta.numpy()), middles]))
     return correlations(true, np.array(found))
 
