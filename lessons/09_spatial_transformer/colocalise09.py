@@ -116,7 +116,7 @@ def colocalise(
     seen moves from what random windows show to what the other images show: 94 to 100 %. A free scale then runs away,
     1 and 10 %. With 16 pieces, threes: this network 53 to 71 %, 400 to 600 steps, lengths 4 and 6; convolutions in it
     3 %; the third layer alone 15 %; a digit of 20 pixels 13 %; the paper's 84x84 56 %. Sevens have 36 %, ones 21 %;
-    a window that begins wide and shrinks, or hidden layers of 128 units, find no more. All of this was seen on seeds 0 to 2.
+    a window that begins wide and shrinks finds less, hidden layers of 128 units hardly more. Seeds 0 to 2 were used.
 
     Parameters
     ----------
