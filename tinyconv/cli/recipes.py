@@ -74,8 +74,10 @@ def of(model: str, dataset: str = "") -> Recipe:
     if builder == "rir" and dataset.startswith("cifar"):
         return _RIR_CIFAR
     if builder in TRANSFORMERS:
-        # Translated, cluttered digits: begin by looking at the middle, and put out as many pixels as a digit has.
-        return replace(_TRANSFORMER, arguments={"out_size": 30, "start": 0.6}) if dataset == "tc" else _TRANSFORMER
+        # Translated, cluttered digits are neither turned nor bent: a scale and a shift find them, beginning with the
+        # middle, and 28 pixels are what a digit has before it is moved (lesson 09's).
+        cluttered = {"transform": "attention", "out_size": 28, "start": 0.6}
+        return replace(_TRANSFORMER, arguments=cluttered) if dataset == "tc" else _TRANSFORMER
     return RECIPES.get(builder, OTHER)
 
 
