@@ -77,6 +77,14 @@ def test_all_images_begin_with_the_same_theta_and_given_numbers() -> None:
     assert st.localisation[1].weight.detach().numpy().any()  # only the last layer is changed
 
 
+@pytest.mark.parametrize(("start", "scale"), [(np.float32(0.5), 0.5), (np.int64(1), 1), (1, 1), (np.array(0.5), 0.5)])
+def test_a_start_may_be_numpys_number(start: Any, scale: float) -> None:
+    found = started("affine", 5, start=start).theta(images(1, 2, 5, 5)).detach().numpy()
+    np.testing.assert_array_equal(found, [[scale, 0, 0, 0, scale, 0]])
+    many = started("affine", 5, start=np.array([scale, 0, 0, 0, scale, 0.25], np.float32))
+    np.testing.assert_array_equal(many.theta(images(1, 2, 5, 5)).detach().numpy(), [[scale, 0, 0, 0, scale, 0.25]])
+
+
 def test_without_a_start_the_weights_stay() -> None:
     network = look(6, 50)
     before = {name: p.numpy().copy() for name, p in network.state_dict().items()}
@@ -294,8 +302,32 @@ LINEAR = nn.Linear(50, 6)
         (lambda: SpatialTransformer(LINEAR, "rigid"), "SpatialTransformer: transform must be one of 'affine', "),
         (lambda: SpatialTransformer(LINEAR, out_size=0), "SpatialTransformer: out_size"),
         (lambda: SpatialTransformer(LINEAR, start=(1, 0, 0)), "start must be a scale or 6 numbers for affine, got 3"),
-        (lambda: SpatialTransformer(LINEAR, start=math.nan), "start must be finite"),
+        (lambda: SpatialTransformer(LINEAR, start=math.nan), "start must be finite, got nan"),
+        (lambda: SpatialTransformer(LINEAR, start=[1, 0, 0, 0, 1, -math.inf]), "start must be finite, got [1, 0"),
+        (lambda: start_with(LINEAR, [math.inf] * 6), "start must be finite, got [inf"),
+        (lambda: start_with(LINEAR, ["a"] * 6), "start must be a sequence of numbers, got ['a'"),
+        (lambda: start_with(LINEAR, 1.0), "start must be a sequence of numbers, got shape ()"),
+        (
+            lambda: SpatialTransformer(LINEAR, start=["a"] * 6),
+            "start must be a scale or 6 numbers for affine, got ['a'",
+        ),
+        (lambda: SpatialTransformer(LINEAR, start="0.5"), "start must be a scale or 6 numbers for affine, got '0.5'"),
+        (lambda: SpatialTransformer(LINEAR, start=True), "start must be a scale or 6 numbers for affine, got True"),
+        (lambda: SpatialTransformer(LINEAR, start=[[1, 0, 0], [0, 1, 0]]), "6 numbers for affine, got shape (2, 3)"),
+        (
+            lambda: SpatialTransformer(LINEAR, start=[[1, 0, 0], [0, 1]]),
+            "6 numbers for affine, got [[1, 0, 0], [0, 1]]",
+        ),
+        (lambda: SpatialTransformer(None, start=(1, 0)), "start must be a scale or 6 numbers for affine, got 2"),
+        (lambda: SpatialTransformer(None, start=math.nan), "start must be finite"),
         (lambda: SpatialTransformer(LINEAR, fixed_scale=0.5), 'fixed_scale is for transform="attention"'),
+        *(
+            (
+                lambda scale=scale: SpatialTransformer(None, "attention", fixed_scale=scale),
+                f"SpatialTransformer: fixed_scale must be a finite number, positive, got {scale!r}",
+            )
+            for scale in ("x", math.nan, math.inf, 0, -0.5, True)
+        ),
         (lambda: SpatialTransformer(LINEAR, "tps"), "must have 32 outputs and biases, got 6"),
         (lambda: SpatialTransformer(nn.Linear(9, 6, bias=False)), "6 outputs and biases, got 6 without biases"),
         (lambda: SpatialTransformer(nn.Flatten()), "6 outputs and biases, got none"),
@@ -348,6 +380,7 @@ def test_what_it_says_of_itself() -> None:
         (lambda: st_svhn(form="single", scale="lesson"), 0.1, ".localisation."),
         (lambda: st_cub(transformers=2, scale="lesson"), 1e-4, "localisation."),
         (lambda: two_depths(), 0.3, ".localisation."),
+        (lambda: nn.Sequential(st_cub(transformers=2, scale="lesson")), 0.1, ".localisation."),  # shared, below the top
     ],
 )
 def test_localisation_networks_learn_slower(model: Any, factor: float, part: str) -> None:
@@ -364,3 +397,22 @@ def test_localisation_networks_learn_slower(model: Any, factor: float, part: str
 def test_a_network_without_transformers_has_one_rate() -> None:
     (group,) = parameter_groups(st_svhn(form="none", scale="lesson"), 0.1, 0.1)
     assert group["lr"] == 0.1 and len(group["params"]) == 2 * (8 + 3)
+
+
+def test_a_localisation_network_that_moves_no_transformer_is_like_the_rest() -> None:
+    model = nn.Sequential(nn.Linear(2, 3))
+    model.localisation = nn.Linear(4, 5)
+    (group,) = parameter_groups(model, 0.1, 0.5)
+    assert group["lr"] == 0.1 and len(group["params"]) == 4
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf, "fast", None, True])
+@pytest.mark.parametrize("name", ["lr", "factor"])
+def test_a_wrong_rate_is_named(name: str, wrong: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        parameter_groups(nn.Linear(2, 3), **({"lr": 0.1, "factor": 1.0} | {name: wrong}))
+    assert str(error.value) == f"parameter_groups: {name} must be a finite number of at least 0, got {wrong!r}"
+
+
+def test_a_factor_of_0_keeps_transformers_where_they_begin() -> None:
+    assert [group["lr"] for group in parameter_groups(two_depths(), np.float32(0.5), 0)] == [0.5, 0.0]

@@ -172,6 +172,7 @@ def test_a_checkpoint_rebuilds_it(n: int, tmp_path: Any) -> None:
         ({"transformers": -1}, "st_cub: transformers must be 0, 1, 2 or 4, got -1"),
         ({"image_size": 300}, "st_cub: image_size must be a multiple of 224, got 300"),
         ({"image_size": 48, "scale": "lesson"}, "st_cub: image_size must be a multiple of 32, got 48"),
+        ({"image_size": 30, "scale": "lesson"}, "st_cub: image_size must be a multiple of 32, got 30"),
         ({"image_size": 64.0}, "st_cub: image_size must be the side of a square image"),
         ({"scale": "small"}, "st_cub: scale must be one of"),
         ({"width": -1.0}, "st_cub: width must be positive"),
@@ -181,3 +182,16 @@ def test_errors(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         st_cub(**arguments, device="meta")
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("n", [0, 2])
+@pytest.mark.parametrize("size", [(30, 30), (33, 33), (48, 48), (32, 64), (0, 0)])
+def test_images_of_another_size(n: int, size: tuple[int, int]) -> None:
+    model = st_cub(5, transformers=n, in_channels=1, scale="lesson", device="meta")
+    with pytest.raises(ValueError) as error:
+        model(tinyconv.zeros(2, 1, *size, device="meta"))
+    assert str(error.value) == (
+        f"PartsNetwork: x must be square, its sides a multiple of 32 pixels, got {size[0]} x {size[1]}; "
+        "resize the images"
+    )
+    assert model(tinyconv.zeros(2, 1, 64, 64, device="meta")).shape == (2, 5)

@@ -104,7 +104,7 @@ def test_all_networks_of_an_experiment_have_as_many_parameters(name: str, side: 
     for transform, n in FORMS:
         arguments = {"transform": transform, "transformers": n, "image_size": side, "scale": scale, "device": "meta"}
         if (scale, side, n) == ("lesson", 60, 2):  # two localisation networks of 900 inputs would be all of it
-            with pytest.raises(ValueError, match="classifier takes .* at least, and the budget leaves"):
+            with pytest.raises(ValueError, match="transformers=2, in_channels=1 and image_size=60 the network takes"):
                 MAKE[name](**arguments)
             arguments["budget"] = 100_000
         model = MAKE[name](**arguments)
@@ -116,6 +116,42 @@ def test_all_networks_of_an_experiment_have_as_many_parameters(name: str, side: 
 def test_the_budgets() -> None:
     assert BUDGET == {"paper": 400_000, "lesson": 60_000}
     assert count(st_fcn(budget=123_456, device="meta")) <= 123_456 < count(st_fcn(budget=125_000, device="meta"))
+
+
+# Two localisation networks, of 2 channels of 28, of 16 and of 21 pixels, and a classifier of one unit for 19 classes:
+# 4 channels of 28, of 16 and of 21 pixels; at 28 the usual budget does not suffice, nor at 42.
+@pytest.mark.parametrize(("side", "seen", "given"), [(28, 28, 150_000), (32, 16, 75_000), (42, 21, 100_000)])
+def test_what_the_addition_of_digits_needs(side: int, seen: int, given: int) -> None:
+    taken = 2 * dense(2 * seen**2, 32, 32, 6)
+    assert taken == {28: 102_924, 32: 35_340, 42: 59_020}[side]
+    assert f"{taken:,}" in " ".join(str(st_fcn.__doc__).split()) and f"{given:,}" in str(st_fcn.__doc__)
+    least = taken + dense(4 * seen**2, 1, 1, 19)
+    arguments = {"transformers": 2, "in_channels": 2, "image_size": side, "scale": "lesson", "device": "meta"}
+    with pytest.raises(ValueError) as error:
+        st_fcn(19, **arguments, budget=least - 1)
+    assert str(error.value) == (
+        f"st_fcn: with transformers=2, in_channels=2 and image_size={side} the network takes {least:,} parameters at "
+        f"least, {taken:,} of them the transformers', and budget is {least - 1:,}; give a larger one, such as "
+        f"budget={2 * least}"
+    )
+    assert count(st_fcn(19, **arguments, budget=least)) == least
+    for make in (st_fcn, st_cnn):
+        for budget in (given, 2 * least):
+            assert 0.93 * budget < count(make(19, **arguments, budget=budget)) <= budget
+    if side == 32:
+        assert count(st_fcn(19, **arguments)) > 0.93 * BUDGET["lesson"]
+    else:
+        with pytest.raises(ValueError, match="and budget is 60,000; give a larger one"):
+            st_fcn(19, **arguments)
+
+
+def test_a_budget_may_be_numpys_number(tmp_path: Any) -> None:
+    model = st_fcn(budget=np.int64(50_000), start=np.float32(0.5))
+    tinyconv.save(tmp_path / "a.npz", model)
+    again = tinyconv.load(tmp_path / "a.npz")
+    assert again.config["arguments"]["budget"] == 50_000 and again.config["arguments"]["start"] == 0.5
+    tinyconv.save(tmp_path / "b.npz", st_fcn(start=np.array([0.5, 0, 0, 0, 1, 0])))
+    assert tinyconv.load(tmp_path / "b.npz").config["arguments"]["start"] == [0.5, 0, 0, 0, 1, 0]
 
 
 # ----------------------------------------------------------------------------------------------------- shapes and pools
@@ -144,6 +180,23 @@ def test_at_42_pixels_the_papers_convolutions_have_no_room_for_an_average() -> N
     """21 pixels - 9x9 -> 13 -> 6 - 7x7 -> 0; the lesson's 5x5 leave 2x2 maps."""
     assert st_cnn(image_size=42, device="meta").pool == 1
     assert st_cnn(image_size=42, scale="lesson", device="meta").pool == 2
+
+
+def test_an_average_leaves_the_second_pool_something() -> None:
+    """44 pixels: 22 - 9x9 -> 14 -> 7 - 7x7 -> 1, of which a 2x2 pool makes nothing; of 48, 2 are left."""
+    assert st_cnn(image_size=44, device="meta").pool == 1
+    model = st_cnn(image_size=48, device="meta")
+    assert model.pool == 2
+    assert {row.name: row.output_shape for row in tinyconv.summary(model).rows}["classifier.pool2"][1:] == (1, 1)
+
+
+@pytest.mark.parametrize(("side", "seen"), [(28, 28), (29, 14), (30, 15)])
+def test_from_29_pixels_on_images_are_averaged(side: int, seen: int) -> None:
+    model = st_fcn(image_size=side, device="meta")
+    assert model.pool == side // seen
+    assert model.classifier.fc1.weight.shape[1] == seen**2
+    assert model.transformers[0].localisation.fc1.weight.shape == (32, seen**2)
+    assert model(tinyconv.zeros(2, 1, side, side, device="meta")).shape == (2, 10)
 
 
 def test_the_classifier_sees_the_average_of_four_pixels() -> None:
@@ -274,8 +327,14 @@ def test_a_plain_networks_checkpoint_rebuilds_it(name: str, tmp_path: Any) -> No
         ({"out_size": 2.5}, "out_size must be the side"),
         ({"out_size": 2.5, "transform": None}, "out_size must be the side"),
         ({"out_size": (20, 24)}, "out_size must be the side of a square image in pixels, an int, got (20, 24)"),
-        ({"budget": 1000}, "parameters at least, and the budget leaves 0 for it; give a larger one"),
-        ({"budget": 30, "transform": None}, "parameters at least, and the budget leaves 30 for it; give a larger one"),
+        ({"budget": 1000}, "of them the transformers', and budget is 1,000; give a larger one, such as budget=400000"),
+        ({"budget": 30, "transform": None}, "with in_channels=1 and image_size=28 the network takes"),
+        ({"budget": 0}, "budget must be an int of at least 1, the parameters of the network, got 0"),
+        ({"budget": float("nan")}, "budget must be an int of at least 1, the parameters of the network, got nan"),
+        ({"budget": True}, "budget must be an int of at least 1, the parameters of the network, got True"),
+        ({"budget": "x"}, "budget must be an int of at least 1, the parameters of the network, got 'x'"),
+        ({"budget": 50000.5}, "budget must be an int of at least 1, the parameters of the network, got 50000.5"),
+        ({"start": "x"}, "start must be a scale or 6 numbers for affine, got 'x'"),
     ],
 )
 def test_errors(name: str, arguments: dict[str, Any], message: str) -> None:

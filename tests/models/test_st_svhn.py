@@ -107,6 +107,29 @@ def test_a_number_is_wrong_if_one_character_is() -> None:
     assert HouseNumbers.sequence_error(Tensor(np.eye(11)[labels]), Tensor(labels)) == 0.0
 
 
+@pytest.mark.parametrize("method", ["loss", "sequence_error"])
+@pytest.mark.parametrize(
+    ("outputs", "labels", "message"),
+    [
+        ((4, 11), (4, 5), "outputs must be (N, 5, K), got shape (4, 11)"),
+        ((4, 5, 11), (4,), "labels must have shape (4, 5) as outputs have (N, 5, K), got (4,)"),
+        ((4, 5, 11), (3, 5), "labels must have shape (4, 5) as outputs have (N, 5, K), got (3, 5)"),
+        ((4, 5, 11), (4, 5, 11), "labels must have shape (4, 5) as outputs have (N, 5, K), got (4, 5, 11)"),
+    ],
+)
+def test_shapes_that_do_not_fit(method: str, outputs: Any, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        getattr(HouseNumbers, method)(Tensor(np.zeros(outputs)), Tensor(np.zeros(labels, np.int64)))
+    assert str(error.value) == f"HouseNumbers.{method}: {message}"
+
+
+def test_labels_are_integers_and_there_is_an_image() -> None:
+    with pytest.raises(TypeError, match="HouseNumbers.sequence_error: labels must hold integers, got float64"):
+        HouseNumbers.sequence_error(Tensor(np.zeros((4, 5, 11))), Tensor(np.zeros((4, 5))))
+    with pytest.raises(ValueError, match="HouseNumbers.sequence_error: wanted at least one image, got none"):
+        HouseNumbers.sequence_error(Tensor(np.zeros((0, 5, 11))), Tensor(np.zeros((0, 5), np.int64)))
+
+
 def test_each_character_has_scores_of_its_own() -> None:
     tinyconv.manual_seed(0)
     model = st_svhn(form="none", image_size=16, scale="lesson").eval()

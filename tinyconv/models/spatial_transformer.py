@@ -6,6 +6,7 @@ Localisation network -> theta -> sampling grid -> sampler; all of it learns by t
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,8 +94,8 @@ class SpatialTransformer(nn.Module):
     Raises
     ------
     ValueError
-        An unknown transform; a size below 1; a start of another length; a localisation network whose last fully
-        connected layer does not put out theta.
+        An unknown transform; a size below 1; a start of another length, or not of finite numbers; a fixed scale that
+        is not positive; a localisation network whose last fully connected layer does not put out theta.
 
     Examples
     --------
@@ -117,24 +118,26 @@ class SpatialTransformer(nn.Module):
         errors.check_choice(name, "transform", transform, tuple(TRANSFORMS))
         if fixed_scale is not None and transform != "attention":
             raise ValueError(f'{name}: fixed_scale is for transform="attention", got {transform!r}; leave it out')
-        self.transform, self.fixed_scale = transform, fixed_scale
+        self.transform = transform
+        self.fixed_scale = None if fixed_scale is None else _number(name, "fixed_scale", fixed_scale, positive=True)
         self.out_size = None if out_size is None else errors.pair(name, "out_size", out_size, 1)
         self.numbers = TRANSFORMS[transform].numbers - (fixed_scale is not None)
         self.localisation = localisation
-        if localisation is not None and start is not None:
-            start_with(localisation, self._numbers(start))
+        first = None if start is None else self._numbers(start)
+        if localisation is not None and first is not None:
+            start_with(localisation, first)
 
     def _numbers(self, start: float | Sequence[float]) -> Sequence[float]:
         """Return the first theta."""
-        if isinstance(start, (int, float)):
-            numbers = TRANSFORMS[self.transform].start(float(start))
-            return numbers[len(numbers) - self.numbers :]  # without the scale, where that is fixed
-        if len(start) != self.numbers:
-            raise ValueError(
-                f"SpatialTransformer: start must be a scale or {self.numbers} numbers for {self.transform}, "
-                f"got {len(start)}"
-            )
-        return start
+        wanted = f"a scale or {self.numbers} numbers for {self.transform}"
+        given = _finite(start, wanted)
+        if not given.ndim:
+            whole = TRANSFORMS[self.transform].start(float(given))
+            return whole[len(whole) - self.numbers :]  # without the scale, where that is fixed
+        if given.shape != (self.numbers,):
+            got = len(given) if given.ndim == 1 else f"shape {given.shape}"
+            raise ValueError(f"SpatialTransformer: start must be {wanted}, got {got}")
+        return given.tolist()
 
     def theta(self, x: Tensor) -> Tensor:
         """Return what the localisation network says of x (N, C, H, W): (N, numbers)."""
@@ -172,32 +175,65 @@ class SpatialTransformer(nn.Module):
         return ", ".join(parts)
 
 
-def start_with(localisation: nn.Module, numbers: Sequence[float]) -> None:
+def start_with(localisation: nn.Module, theta: Sequence[float]) -> None:
     """Make a localisation network say these numbers of every image: last weights 0, last biases the numbers."""
+    values = _finite(theta, "a sequence of numbers")
+    if values.ndim != 1:
+        raise ValueError(f"SpatialTransformer: start must be a sequence of numbers, got shape {values.shape}")
     linear = [layer for layer in localisation.modules() if isinstance(layer, nn.Linear)]
     last = linear[-1] if linear else None
-    if last is None or last.bias is None or last.bias.shape != (len(numbers),):
+    if last is None or last.bias is None or last.bias.shape != values.shape:
         got = "none" if last is None else f"{last.weight.shape[0]}{' without biases' if last.bias is None else ''}"
         raise ValueError(
-            f"SpatialTransformer: the last Linear of the localisation network must have {len(numbers)} outputs and "
+            f"SpatialTransformer: the last Linear of the localisation network must have {len(values)} outputs and "
             f"biases, got {got}; start=None leaves it as it is"
         )
-    if not all(math.isfinite(number) for number in numbers):
-        raise ValueError(f"SpatialTransformer: start must be finite, got {list(numbers)}")
     init.zeros_(last.weight)
     with no_grad():
-        values = np.asarray(numbers, last.bias.dtype)
-        last.bias.copy_(Tensor(device.move(values, last.bias.device)))
+        last.bias.copy_(Tensor(device.move(values.astype(last.bias.dtype), last.bias.device)))
 
 
 def parameter_groups(model: nn.Module, lr: float, factor: float) -> list[dict[str, Any]]:
     """Return an optimizer's groups: the localisation networks learn at ``factor`` times the rate ``lr`` of the rest.
 
     The paper's are 1 (MNIST), .1 (SVHN) and 1e-4 (birds).
+
+    Raises
+    ------
+    ValueError
+        ``lr`` or ``factor`` is negative, or no finite number.
     """
-    shared = getattr(model, "localisation", None)  # one for several transformers
-    networks = [m.localisation for m in model.modules() if isinstance(m, SpatialTransformer)] + [shared]
-    slow = {id(p): p for network in networks if network is not None for p in network.parameters()}
+    lr, factor = (_number("parameter_groups", name, value) for name, value in (("lr", lr), ("factor", factor)))
+    networks = [module.localisation for module in model.modules() if _localises(module)]
+    slow = {id(p): p for network in networks for p in network.parameters()}
     rest = [p for p in model.parameters() if id(p) not in slow]
     groups = [{"params": rest, "lr": lr}, {"params": list(slow.values()), "lr": lr * factor}]
     return [group for group in groups if group["params"]]
+
+
+def _localises(module: nn.Module) -> bool:
+    """Say whether a module has a localisation network: a transformer's own, or one for several transformers in it."""
+    network = getattr(module, "localisation", None)
+    return isinstance(network, nn.Module) and any(isinstance(m, SpatialTransformer) for m in module.modules())
+
+
+def _finite(start: Any, wanted: str) -> np.ndarray:
+    """Return the numbers of a start, or raise unless they are finite."""
+    try:
+        values = np.asarray(start)
+    except ValueError:  # rows of different lengths
+        values = np.array(None)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"SpatialTransformer: start must be {wanted}, got {start!r}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"SpatialTransformer: start must be finite, got {start!r}")
+    return values
+
+
+def _number(op: str, name: str, value: Any, positive: bool = False) -> float:
+    """Return a factor as a float, or raise unless it is finite and at least 0, or positive."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+    if not real or not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{op}: {name} must be a finite number{', positive' if positive else ' of at least 0'}, "
+                         f"got {value!r}")  # fmt: skip
+    return float(value)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv import errors, nn
 from tinyconv import functional as F
-from tinyconv import nn
 from tinyconv.function import no_grad
 from tinyconv.models.googlenet import googlenet
 from tinyconv.models.registry import describe
@@ -52,7 +52,14 @@ class PartsNetwork(nn.Module):
 
     def _small(self, x: Tensor) -> Tensor:
         """Return the image in the size that Inception networks see."""
-        factor = x.shape[2] // self.size
+        errors.check_ndim("PartsNetwork", "x", x, 4, "(N, C, H, W)")
+        height, width = x.shape[2:]
+        if height != width or height % self.size or not height:
+            raise ValueError(
+                f"PartsNetwork: x must be square, its sides a multiple of {self.size} pixels, got {height} x {width}; "
+                "resize the images"
+            )
+        factor = height // self.size
         return F.avg_pool2d(x, factor) if factor > 1 else x
 
     def _looks(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -81,8 +88,10 @@ def st_cub(
     """Build the network in which each transformer crops half the image's height and width for an Inception network.
 
     One localisation network, an Inception network to its last 7x7 maps, a 1x1 convolution of 128 filters and 128 units,
-    says where all transformers look (2 numbers each: the scale is fixed); it learns at 1e-4 of the rate
-    (:func:`~tinyconv.models.spatial_transformer.parameter_groups`). The features of all parts together are classified.
+    says where all transformers look (2 numbers each: the scale is fixed). The features of all parts together are
+    classified. The paper's localisation network learned at 1e-4 of the rate of the rest: give an optimizer
+    :func:`~tinyconv.models.spatial_transformer.parameter_groups` ``(model, lr, 1e-4)``. That takes the paper's many
+    steps; ``tinyconv train`` has .1.
 
     The paper's Inception networks are Ioffe & Szegedy 2015's, with batch normalisation, trained on ImageNet. Here they
     are the GoogLeNet with batch normalisation of ``googlenet(variant="torchvision")``: the same 7x7x1024 maps, but
@@ -103,7 +112,7 @@ def st_cub(
     Raises
     ------
     ValueError
-        Another number of transformers, an unknown scale, or another image size.
+        Another number of transformers, an unknown scale, or another image size, also of the images in a call.
     """
     name = "st_cub"
     check_scale(name, scale, width)

@@ -39,13 +39,28 @@ class HouseNumbers(nn.Sequential):
         labels : Tensor, (N, 5), int64
             K - 1 is "no character here".
         """
+        _check_pair("loss", outputs, labels)
         return F.cross_entropy(outputs.reshape(-1, outputs.shape[2]), labels.reshape(-1)) * float(outputs.shape[1])
 
     @staticmethod
     def sequence_error(outputs: Tensor, labels: Tensor) -> float:
-        """Return the share of images of which any character is wrong, the paper's measure (table 2)."""
+        """Return the share of images of which any character is wrong, the paper's measure (table 2).
+
+        Arguments are those of :meth:`loss`; of no images at all there is no share, a ValueError.
+        """
+        _check_pair("sequence_error", outputs, labels)
+        if not len(outputs):
+            raise ValueError("HouseNumbers.sequence_error: wanted at least one image, got none")
         wrong = devices.host(outputs.data).argmax(2) != devices.host(labels.data)
         return float(wrong.any(1).mean())
+
+
+def _check_pair(method: str, outputs: Tensor, labels: Tensor) -> None:
+    """Raise unless there is one label for every character."""
+    op = f"HouseNumbers.{method}"
+    errors.check_ndim(op, "outputs", outputs, 3, "(N, 5, K)")
+    errors.check_shape(op, "labels", labels, outputs.shape[:2], "as outputs have (N, 5, K)")
+    errors.check_integer(op, "labels", labels)
 
 
 def st_svhn(
@@ -62,8 +77,8 @@ def st_svhn(
     """Build the network that reads numbers of up to five digits: eight convolutions, two hidden layers, five softmaxes.
 
     Train it with ``loss=HouseNumbers.loss``. Every ReLU but the first is followed by dropout of a half (after the pool,
-    where there is one); localisation networks have none, and learn at a tenth of the rate
-    (:func:`~tinyconv.models.spatial_transformer.parameter_groups`).
+    where there is one); localisation networks have none. The paper's learned at a tenth of the rate: give an optimizer
+    :func:`~tinyconv.models.spatial_transformer.parameter_groups` ``(model, lr, 0.1)``.
 
     Parameters
     ----------
