@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 import tinyconv
+from tinyconv import models
 from tinyconv.checkpoint import Checkpoint
+from tinyconv.checkpoint_file import unpack
 from tinyconv.cli import recipes
 from tinyconv.cli.main import main
 
@@ -65,6 +67,74 @@ def test_train_resume_and_predict(here, capsys):
     model = tinyconv.load("run/checkpoint.npz").eval()
     scores = model(tinyconv.tensor(np.round(255 * digit)[None, None].astype(np.float32) / 255)).detach().numpy()[0]
     assert [line.split()[-1] for line in said[1:11]] == [str(k) for k in np.argsort(-scores)]
+
+
+@pytest.mark.parametrize("kind", ["digit", "photo"])
+def test_house_numbers_are_for_no_command(here, capsys, kind):
+    tinyconv.save("numbers.npz", models.st_svhn(scale="lesson", image_size=32, in_channels=1))
+    Image.fromarray(np.zeros((32, 32) if kind == "digit" else (40, 60, 3), np.uint8)).save("picture.png")
+    wanted = (
+        "tinyconv: numbers.npz holds a reader of house numbers, five characters an image, for which there is no "
+        "command; in Python: tinyconv.load('numbers.npz')\n"
+    )
+    for command in (["predict", "picture.png"], ["explain", "saliency", "--image", "picture.png"]):
+        assert main([*command, "--weights", "numbers.npz"]) == 2
+        assert capsys.readouterr().err == wanted
+    assert tinyconv.load("numbers.npz")(tinyconv.rand(1, 1, 32, 32)).shape == (1, 5, 11)  # what the line says
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("st_svhn", "it reads house numbers, five characters an image, and there is no command for that"),
+        ("alignment", "it is given features of images, not pictures; see lesson 08"),
+        ("rcnn", "tinyconv lesson 06_rcnn trains a detector, which tinyconv detect uses"),
+    ],
+)
+def test_what_train_refuses_is_not_promised(here, capsys, name, message):
+    assert main(["explain", "filters", "--model", name]) == 2
+    error = capsys.readouterr().err
+    assert f"there are no weights of {name} to take: {message}" in error and error.count("\n") == 1
+    assert main(["train", name, "--data", "mnist"]) == 2  # and so it would have been a false promise
+
+
+@pytest.mark.parametrize("layer", [[], ["--layer", "classifier.conv2"]])
+def test_deconvnet_of_a_network_with_transformers(here, capsys, layer):
+    tinyconv.save("net.npz", models.st_cnn(scale="lesson"))
+    Image.fromarray(np.full((28, 28), 99, np.uint8)).save("digit.png")
+    given = ["--image", "digit.png", "--weights", "net.npz"]
+    assert main(["explain", "deconvnet", *given, *layer]) == 2
+    assert capsys.readouterr().err == (
+        "tinyconv: deconvnet needs layers one after another, and st_cnn has other ways through it; saliency or "
+        "occlusion can explain it\n"
+    )
+    for other in ("saliency", "occlusion"):
+        assert main(["explain", other, *given]) == 0
+
+
+def test_birds_localisation_network_learns_slower(here, capsys):
+    """At a tenth of the rate; a run taken up again is the whole run."""
+    assert recipes.of("st_cub").factor == 0.1 and recipes.of("st_cnn").factor == recipes.of("st_cnn", "tc").factor == 1
+    command = ["train", "st_cub", "--data", "digits", "--smoke"]
+    assert main([*command, "--out", "run"]) == 0
+    read = Checkpoint.read("run/checkpoint.npz")
+    saved = unpack(read.meta["optim"], read.arrays)["param_groups"]
+    model = tinyconv.load("run/checkpoint.npz")
+    count = len(list(model.localisation.parameters()))
+    assert [len(group["params"]) for group in saved] == [len(list(model.parameters())) - count, count]
+    rest, slow = (group["lr"] for group in saved)
+    assert slow == pytest.approx(rest / 10) and rest > 0
+    assert main([*command, "--out", "run", "--epochs", "2", "--resume"]) == 0
+    assert main([*command, "--out", "whole", "--epochs", "2"]) == 0
+    resumed, whole = weights("run/checkpoint.npz"), weights("whole/checkpoint.npz")
+    assert all(whole[name].tobytes() == value.tobytes() for name, value in resumed.items())
+    assert "Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0; lr=0.0001," in capsys.readouterr().out
+
+
+def test_resuming_where_nothing_is_begins_the_film(here, capsys):
+    assert main(["train", "st_fcn", "--data", "r", "--smoke", "--out", "run", "--resume"]) == 0
+    assert frames("run/attended/attended.gif") == 2
+    assert Path("run/attended/epoch-0000.png").is_file()
 
 
 def test_another_transform_has_a_folder_of_its_own(here, capsys):

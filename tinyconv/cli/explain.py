@@ -95,8 +95,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _deconvnet(options: argparse.Namespace, opened: models.Opened, image: Any) -> Any:
     from tinyconv.explain import deconvnet, figures, receptive_field, top_activations
+    from tinyconv.explain.layers import sequence
 
-    model, layer = opened.model, options.layer or _last_maps(opened.model)
+    model = opened.model
+    try:
+        sequence("deconvnet", model)
+    except TypeError:
+        builder = (model.config or {}).get("builder", type(model).__name__)
+        raise UsageError(
+            f"deconvnet needs layers one after another, and {builder} has other ways through it; saliency or occlusion "
+            "can explain it"
+        ) from None
+    layer = options.layer or _last_maps(model)
     top = top_activations(model, image, layer, 1, None if options.map is None else [options.map])
     maps = np.argsort(-top.values[:, 0], kind="stable")[:_SHOWN]
     numbers = maps if options.map is None else np.array([options.map])

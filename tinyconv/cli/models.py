@@ -33,12 +33,23 @@ LESSONS = {
     "st_cnn": "09_spatial_transformer",
 }
 # By what a network can do: the command that asks it to, and what the others say.
-_OTHERS = {
+_OTHERS: dict[str, tuple[str | None, str]] = {
     "detect": ("detect", "a detector; tinyconv detect IMAGE --weights {path} draws what it finds"),
     "sample": ("sample", "a generator of images; tinyconv sample --weights {path} draws some"),
     "describe": ("caption", "a captioner; tinyconv caption IMAGE --weights {path} says what is in a picture"),
-}
+    "sequence_error": (  # no command's
+        None, "a reader of house numbers, five characters an image, for which there is no command; in Python: "
+        "tinyconv.load({path!r})",
+    ),
+}  # fmt: skip
 _FEATURES = ("alignment", "caption")  # networks that see no pixels
+# What tinyconv train does not make: why the commands here have no use for it, or what makes it.
+_UNTRAINED = {
+    **dict.fromkeys(_FEATURES, "it is given features of images, not pictures; see lesson 08"),
+    "rcnn": "tinyconv lesson 06_rcnn trains a detector, which tinyconv detect uses",
+    "st_svhn": "it reads house numbers, five characters an image, and there is no command for that; see the "
+    "documentation of tinyconv.models.st_svhn",
+}
 
 
 class ShapeError(ValueError):
@@ -158,7 +169,7 @@ def check_command(model: Any, path: Path, command: str = "") -> None:
     """Raise UsageError if a checkpoint's network is for another command than this one ("": those for classifiers)."""
     for method, (name, holds) in _OTHERS.items():
         if name != command and hasattr(model, method):
-            raise UsageError(f"{path} holds {holds.format(path=path)}")
+            raise UsageError(f"{path} holds {holds.format(path=str(path))}")
     builder = (model.config or {}).get("builder")
     if builder in _FEATURES:
         raise UsageError(f"{path} holds {builder}, which is given features of images, not pictures; see lesson 08")
@@ -171,6 +182,8 @@ def lesson_checkpoint(name: str | None) -> Path:
     from tinyconv.lesson import OUTPUT, steps_of
 
     name = models.resolve(choose("model", name or "zfnet", models.names()))[0]
+    if name in _UNTRAINED:
+        raise UsageError(f"there are no weights of {name} to take: {_UNTRAINED[name]}")
     if name not in LESSONS:
         raise UsageError(f"no lesson trains {name}; give --weights FILE, which tinyconv train {name} makes")
     file = Path(OUTPUT) / LESSONS[name][:2] / "model.npz"

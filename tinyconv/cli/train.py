@@ -117,7 +117,10 @@ def run(options: argparse.Namespace) -> int:
     loader = data.DataLoader(train, batch_size, shuffle=True, seed=options.seed, workers=workers, transform=train_view)
     test_loader = data.DataLoader(test, batch_size, workers=workers, transform=test_view)
     lr = options.lr or (recipe.paper_lr if options.scale == "paper" and recipe.paper_lr else recipe.lr)
-    optimizer = recipe.optimizer(list(model.parameters()), lr=lr, **recipe.options)
+    rates: list[Any] = list(model.parameters())
+    if recipe.factor != 1:
+        rates = models.spatial_transformer.parameter_groups(model, lr, recipe.factor)
+    optimizer = recipe.optimizer(rates, lr=lr, **recipe.options)
     if recipe.hook is not None:
         optimizer.register_step_post_hook(recipe.hook(model))
     drops = sorted({max(math.ceil(part * epochs) - recipe.warmup, 1) for part in recipe.drops})
@@ -163,7 +166,7 @@ def _watch(model: Any, folder: Path, test: Any, view: Any, resume: bool) -> Any:
     some = _first(test, _WATCHED)
     images = np.stack([view(some[i][0], None) for i in range(len(some))])
     watch = AttendedWatch(model, folder / "attended", images)
-    if not resume:
+    if not (resume and (folder / "checkpoint.npz").exists()):  # else the film goes on
         watch.before()
     return watch
 
