@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +113,11 @@ def test_deconvnet_of_a_network_with_transformers(here, capsys, layer):
         assert main(["explain", other, *given]) == 0
 
 
-def test_birds_localisation_network_learns_slower(here, capsys):
+def test_birds_localisation_network_learns_slower(here, capsys, monkeypatch):
     """At a tenth of the rate; a run taken up again is the whole run."""
     assert recipes.of("st_cub").factor == 0.1 and recipes.of("st_cnn").factor == recipes.of("st_cnn", "tc").factor == 1
+    small = replace(recipes.RECIPES["st_cub"], arguments={"transformers": 1, "width": 0.25})
+    monkeypatch.setitem(recipes.RECIPES, "st_cub", small)
     command = ["train", "st_cub", "--data", "digits", "--smoke"]
     assert main([*command, "--out", "run"]) == 0
     read = Checkpoint.read("run/checkpoint.npz")
