@@ -20,8 +20,8 @@ def run_one(
 ) -> dict[str, float]:
     """Train one network on a set; return its test error, what its transformer does, and the seconds it took.
 
-    ``small`` is a trial of a second. Options: ``factor`` of the localisation network's rate, ``digits``, those of the
-    network's builder.
+    ``small`` is a trial of a second. Options: ``factor`` of the localisation network's rate, and those of the network's
+    builder.
     """
     kit = _step("digits09")
     options = dict(options)
@@ -46,8 +46,8 @@ def rotated(seed: int, small: bool = False) -> dict[str, Any]:
 def rotated_verdict(runs: Runs) -> tuple[bool, str]:
     """FCN errs most on every seed, ST-CNN least in the mean; on every seed both undo the angle (correlation > .6)."""
     errors = {name: mean(runs, name, "error") for name in runs[0]}
-    turned = min(run[name]["angle"] for run in runs for name in ("ST-FCN", "ST-CNN"))
-    holds = all(_worst(run) == "FCN" for run in runs) and min(errors, key=errors.get) == "ST-CNN" and turned > 0.6
+    least = min(run[name]["angle"] for run in runs for name in ("ST-FCN", "ST-CNN"))
+    holds = all(_worst(run) == "FCN" for run in runs) and min(errors, key=errors.get) == "ST-CNN" and least > 0.6
     turned = "; ".join(f"{name} {numbers(runs, name, 'angle')}" for name in ("ST-FCN", "ST-CNN"))
     return holds, f"{table(runs)}; angle undone and true correlate: {turned}"
 
