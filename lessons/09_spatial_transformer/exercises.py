@@ -211,9 +211,10 @@ def start_with(localisation, numbers):
 def tiles(side):
     """Return the thetas (side * side, 3) of attention transformers, s, t_x, t_y, that tile the image, row by row.
 
-    Several transformers side by side must not begin alike, or they stay alike. Here the square [-1, 1]^2 is cut into
-    ``side`` x ``side`` equal squares, and transformer k begins with the k-th of them: first the top row from left to
-    right. ``side`` is 1 or more; with 1 it is the identity.
+    Several transformers side by side had better begin at different places: with localisation networks that are alike,
+    too, they would stay alike. Here the square [-1, 1]^2 is cut into ``side`` x ``side`` equal squares, and transformer
+    k begins with the k-th of them: first the top row from left to right. ``side`` is 1 or more; with 1 it is the
+    identity.
     """
     # TASK 9.6
     # BEGIN SOLUTION
@@ -357,7 +358,7 @@ def polar(theta):
     - ``angle``, in degrees, in (-180, 180]: of the rotation R that is nearest to M' (the sum of squared differences is
       smallest), M' = R S with a symmetric S. Counter-clockwise on the screen, where y grows downwards: a grid with M =
       [[c, s], [-s, c]], c = cos 30, s = sin 30, is turned by +30 degrees.
-    - ``scale``: sqrt(|det M|), by which lengths grow, in the mean of all directions; 0 for maps onto a line.
+    - ``scale``: sqrt(|det M|): areas grow by its square; 0 for maps onto a line.
 
     Difficulty 2 of 3, 20 minutes. Hint: |R - M'|^2 is smallest where the trace of R^T M' is largest. With R = [[c, s],
     [-s, c]] and M' = [[p, q], [r, t]] the trace is c (p + t) + s (q - r); that asks for one ``arctan2``.

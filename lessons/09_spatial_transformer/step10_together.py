@@ -24,10 +24,10 @@ from tinyconv.explain.attended_figures import attended_figure
 lesson = tinyconv.lesson_step(__name__)
 OTHERS = {
     "S3": "TC: FCN 13.2, CNN 3.5, ST-FCN 2.0, ST-CNN 1.7 %",
-    "S4": "sums 0 to 18: FCN 47.7, ST-FCN 18.5, 2xST-FCN 5.8 %",
+    "S4": "sums 0 to 18 (here 0 to 8): FCN 47.7, ST-FCN 18.5, 2xST-FCN 5.8 %",
     "S4, digits 0 to 9": "as above",
     "S5": "IoU above 0.5: 100 % without clutter, 75 to 93 % with",
-    "S6": "all begin at the identity; localisation networks at the rate of the rest, on SVHN at a tenth",
+    "S6": "digits begin at the identity, birds at tiles; localisation networks at the rest's rate, SVHN a tenth",
 }
 
 # %% [markdown]

@@ -30,7 +30,7 @@ four = four.images[np.flatnonzero(four.labels == 4)[0]].reshape(28, 28) / 255.0
 # %% [markdown]
 # ## The grid by hand
 #
-# What are -1 and 1? Either the centres of the corner pixels (`align_corners=True`: the paper's authors, and this
+# What are -1 and 1? Either the centres of the corner pixels (`align_corners=True`: Lasagne, early PyTorch, this
 # lesson) or the outer edges of the image (`False`, PyTorch's default). Three pixels lie at -1, 0, 1 by the first
 # convention, and at -2/3, 0, 2/3 by the second.
 

@@ -98,7 +98,7 @@ for name, rule in SLIPS.items():
 #
 # At a whole position V has a kink: it has one derivative to the left and another to the right. In 2, 5, 11 at the 5
 # they are 3 and 6. And the paper's formula? Both neighbours are exactly 1 away, so they count 0, and the pixel itself
-# counts +1: it says 5, the pixel's own value. That is not a rounding matter: it is no derivative of anything. The form
+# counts +1: it says 5, the pixel's own value. That is no matter of rounding: it is neither side's derivative. The form
 # with floor gives 6, the derivative to the right. A numerical check does not help here, as it sees (3 + 6) / 2.
 #
 # Whole positions would not matter if they were rare. But a spatial transformer starts with the identity, and with as

@@ -120,7 +120,7 @@ for axis, scale in zip(axes, (1, 0.5, 0.25), strict=True):
     axis.set_title(f"turned, scale {scale}", fontsize=9)
     axis.axis("off")
     print(f"  turned, scale {scale:<4}: of 784 outputs {readers.min()} to {readers.max()} read a pixel")
-alt = "how many outputs read each pixel: some three to five everywhere; at scale 1/4 dozens in the middle, none outside"
+alt = "outputs that read each pixel: three to five but for the corners; at scale 1/4 dozens in the middle, none outside"
 lesson.save(figure, "readers", alt=alt)
 
 

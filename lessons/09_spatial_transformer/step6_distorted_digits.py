@@ -106,7 +106,7 @@ lesson.save(page({f"{kind.upper()}, undone": images for kind, images in undone.i
 #
 # The simplest classifier there is: a digit is what the nearest of 5,000 training images is, pixel by pixel. Once it
 # compares distorted digits with distorted digits, once undone ones with upright ones. The difference is what a perfect
-# transformer would be worth to this classifier; convolutions with pooling need it less.
+# transformer would be worth to this classifier; convolutions with pooling may need it less.
 
 
 # %%

@@ -72,7 +72,7 @@ def show_turned(turns: dict[str, Turn]) -> None:
         curves = (outside, f"{name}, comes out"), (back, name), (p, name)
         for axis, (values, label) in zip(axes, curves, strict=True):
             axis.plot(ANGLES, values, "o-", ms=3, color=f"C{k}", label=label)
-        for a in np.flatnonzero(np.isin(ANGLES, (30, 45, 90, 180))):
+        for a in np.flatnonzero(np.isin(ANGLES, (-90, -45, 45, 90, 180))):
             print(f"  {name}, turned by {ANGLES[a]:3d}: in {inside[a]:.2f} away, out {outside[a]:.2f}; ", end="")
             print(f"turned back by {back[a]:5.1f}; the digit's probability {p[a]:.2f}")
     axes[1].plot(ANGLES, ANGLES, "k--", lw=1)
@@ -90,7 +90,7 @@ def show_turned(turns: dict[str, Turn]) -> None:
 # %% [markdown]
 # ## Where it fails
 #
-# Is the transformer to blame? Then digits that are told wrongly would be those that it looks at badly, off the middle.
+# Is the transformer to blame? Hardly: places of right and of wrong digits are missed alike, by about a pixel.
 #
 # ## How theta drifts
 #

@@ -230,7 +230,7 @@ def test_the_table_takes_each_error_from_its_claim(kit):
     table = together.measured_table(
         {
             "S1": runs({"FCN": {"error": 0.1}, "ST-FCN": {"error": 0.08}}, {"FCN": {"error": 0.12}}),
-            "R": runs({"ST-FCN tps": {"error": 0.07}}),
+            "R": runs({"ST-FCN tps": {"error": 0.07}, "ST-CNN conv": {"error": 0.03}}),
             "S2": runs({"ST-CNN": {"error": 0.05}}),
             "E": runs({"ST-CNN affine": {"error": 0.03}}),
             "S3": runs({"FCN": {"error": 0.5}}),
@@ -240,6 +240,12 @@ def test_the_table_takes_each_error_from_its_claim(kit):
     assert table["ST-FCN tps"] == {"R": [pytest.approx(7)]}
     assert table["ST-CNN affine"] == {"RTS": [5], "E": [3]}
     assert set(table) == set(together.PAPER)
+
+
+def test_the_table_can_be_made_of_what_was_measured(kit):
+    claims = json.loads((LESSON / "results.json").read_text("utf-8"))["claims"]
+    table = kit("together09").measured_table(claims)
+    assert all(len(table[name]["R"]) >= 3 for name in table)
 
 
 def test_the_papers_table_is_the_readmes():
