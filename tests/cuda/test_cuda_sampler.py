@@ -1,4 +1,4 @@
-"""Sampling on the device = reference: modes, paddings, corners, degenerate positions, one pixel, no images."""
+"""Sampling on the device = reference: modes, paddings, corners; degenerate positions are rows of tests/cases."""
 
 import numpy as np
 import pytest

@@ -1,12 +1,16 @@
 """Where warped digits' pixels look: turns by eye, corners and control points exactly, the identity."""
 
+import types
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyconv
 from distorted_tools import bilinear
 from tinyconv.data import warps
+from tinyconv.functional import grids
 
 SQUARE = np.array([[-1.0, -1], [1, -1], [-1, 1], [1, 1]])
 POINTS = np.stack(np.meshgrid(np.linspace(-1, 1, 4), np.linspace(-1, 1, 4)), axis=-1).reshape(16, 2)
@@ -142,3 +146,17 @@ def test_a_spline_moved_at_one_point_is_the_formula(rng):
     places = pixels(11).reshape(-1, 2)
     basis = np.column_stack([u(((places[:, None] - POINTS) ** 2).sum(-1)), np.ones(121), places])
     np.testing.assert_allclose(warps.elastic_positions(looks, 11).reshape(-1, 2), basis @ weights, atol=1e-6)
+
+
+def test_a_students_kernels_change_no_image():
+    """What bends digits is computed beside the engine: a wrong kernel that is being tried must not reach the data."""
+
+    def nothing(a, b, out):
+        out[...] = 0
+
+    mine = types.ModuleType("mine")
+    mine.matmul = nothing
+    wanted = warps.elastic_positions(grids.control_points(4), 27)
+    grids.spline_matrix.cache_clear()
+    with tinyconv.backend(mine):
+        assert (warps.elastic_positions(grids.control_points(4), 27) == wanted).all()

@@ -144,3 +144,10 @@ def test_no_grid(function: Any, shape: tuple[int, ...]) -> None:
 def test_no_affine_map(function: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=rf"{function.__name__}: theta must be \(N, 2, 3\) or \(N, 6\), got shape \("):
         function(np.zeros(shape))
+
+
+def test_what_a_layer_says_needs_no_detaching(rng):
+    theta = Tensor(rng.standard_normal((3, 6)), requires_grad=True)
+    grid = F.affine_grid(theta.reshape(3, 2, 3), (3, 1, 4, 5), align_corners=True)
+    assert (rotation(theta) == rotation(theta.data)).all() and (scale(theta) == scale(theta.data)).all()
+    assert (outline(grid) == outline(grid.data)).all() and (centre(grid) == centre(grid.data)).all()

@@ -261,3 +261,8 @@ def test_a_picture_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, mo
     with pytest.raises(ZeroDivisionError):
         watch.before()
     assert (tmp_path / "epoch-0000.png").read_bytes() == before and names(tmp_path) == ["epoch-0000.png"]
+
+
+def test_a_network_without_transformers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"AttendedWatch: model must have attended\(images\), as STNetwork, got LeNet5"):
+        AttendedWatch(models.lenet5(output="scores"), tmp_path, np.zeros((1, 1, 32, 32), np.float32))

@@ -67,9 +67,9 @@ class DistortedDigits(DrawnImages):
     ======== ===========================================================================================================
     "r"      turned by up to ``angle`` about the image's middle
     "rts"    turned, scaled, and put at a random place, so that all of its ink lies inside the image
-    "p"      scaled, then each corner of its frame moved by normal noise: a projective warp. Corners that (nearly) fold
-             the frame, one draw in ten, are drawn again: the parallelogram that each spans with its sides keeps a
-             quarter of its area. Some ink may leave the image
+    "p"      scaled, then each corner of its frame moved by normal noise: a projective warp. Corners that nearly fold
+             the frame (one draw in ten; one in fifty folds it) are drawn again: the parallelogram that each spans with
+             its sides keeps a quarter of its area. Some ink may leave the image
     "e"      scaled, then 4 x 4 points regular over the image moved by normal noise: a thin plate spline. Some ink may
              leave the image
     "tc"     put at a random place (whole pixels, its whole frame inside), with ``clutter`` random windows of other
@@ -102,7 +102,7 @@ class DistortedDigits(DrawnImages):
         "r", "rts": uniform in [-angle, angle], in degrees; by default 90 and 45.
     scale : float or (float, float), optional
         "rts", "p", "e": uniform between these, by default (0.7, 1.2), (0.75, 1), (0.75, 1). At least 0.5: bilinear
-        sampling passes over pixels below; what it loses above is little.
+        sampling passes over pixels below.
     clutter, clutter_side : int, optional
         "tc": number of pieces, and their height and width in pixels; by default 6 and 6.
     deviation : float, optional

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from tinyconv.functional.grids import control_points, spline_matrix
 from tinyconv_kernels.cpu import sampler
 from tinyconv_kernels.geometry import ZEROS
 
@@ -107,17 +108,6 @@ def elastic_positions(looks: np.ndarray, size: int) -> np.ndarray:
     Where the 4 x 4 regular points of the new image, row by row, look in the old one; between them the spline bends as
     little as it can (see :func:`~tinyconv.functional.thin_plate_spline_grid`).
     """
-    positions = _spline(size) @ looks
+    matrix = spline_matrix(control_points(4).tobytes(), (size, size), True, np.dtype(np.float64))
+    positions = matrix @ looks
     return positions.astype(np.float32).reshape(1, size, size, 2)
-
-
-@lru_cache(maxsize=8)
-def _spline(size: int) -> np.ndarray:
-    """Return the matrix (size * size, 16) that makes a grid of the control points' positions: it is linear in them."""
-    from tinyconv.functional.grids import thin_plate_spline_grid
-    from tinyconv.tensor import Tensor
-
-    one_by_one = np.zeros((16, 16, 2))
-    one_by_one[range(16), range(16), 0] = 1
-    grid = thin_plate_spline_grid(Tensor(one_by_one), (16, 1, size, size), align_corners=True)
-    return np.ascontiguousarray(grid.numpy()[..., 0].reshape(16, -1).T)

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv import device
+from tinyconv.tensor import Tensor
+
 
 def outline(grid: Any) -> np.ndarray:
     """Return the border of what each image's output shows, as a closed line in the input.
@@ -69,15 +72,20 @@ def scale(theta: Any) -> np.ndarray:
     return np.sqrt(np.abs(t[:, 0, 0] * t[:, 1, 1] - t[:, 0, 1] * t[:, 1, 0]))
 
 
+def as_array(value: Any) -> np.ndarray:
+    """Return the numbers of a Tensor, wherever it is and whatever graph it has, or of anything like an array."""
+    return device.host(value.data) if isinstance(value, Tensor) else np.asarray(value)
+
+
 def _grid(who: str, grid: Any) -> np.ndarray:
-    found = np.asarray(grid)
+    found = as_array(grid)
     if found.ndim != 4 or found.shape[3] != 2 or 0 in found.shape[1:3]:
         raise ValueError(f"{who}: grid must be (N, OH, OW, 2), got shape {found.shape}")
     return found
 
 
 def _affine(who: str, theta: Any) -> np.ndarray:
-    found = np.asarray(theta)
+    found = as_array(theta)
     if found.shape[1:] not in ((6,), (2, 3)):
         raise ValueError(f"{who}: theta must be (N, 2, 3) or (N, 6), got shape {found.shape}")
     return found.reshape(-1, 2, 3)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv.explain.attended import outline, to_pixels
+from tinyconv.explain.attended import as_array, outline, to_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,7 +123,7 @@ def labelled(frame: np.ndarray, text: str) -> np.ndarray:
 
 def _checked(images: Any, looks: Looks) -> np.ndarray:
     """Return the images as an array, or raise unless everything is of as many images."""
-    pixels = np.asarray(images)
+    pixels = as_array(images)
     if pixels.ndim != 4 or 0 in pixels.shape:
         raise ValueError(f"attended: images must be (N, C, H, W), at least one, got shape {pixels.shape}")
     for grid, output in looks:

@@ -10,6 +10,7 @@ import numpy as np
 from tinyconv import device
 from tinyconv.epoch_pictures import EpochPictures, even
 from tinyconv.evaluation import home
+from tinyconv.explain.attended import as_array
 from tinyconv.explain.attended_figures import labelled, picture
 from tinyconv.files import atomic_write
 from tinyconv.nn.modes import kept_modes
@@ -50,7 +51,11 @@ class AttendedWatch:
     """
 
     def __init__(self, model: Any, folder: str | Path, images: Any) -> None:
-        self.model, self.images = model, np.asarray(images)
+        if not hasattr(model, "attended"):
+            raise TypeError(
+                f"AttendedWatch: model must have attended(images), as STNetwork, got {type(model).__name__}"
+            )
+        self.model, self.images = model, as_array(images)
         if self.images.ndim != 4 or 0 in self.images.shape:
             raise ValueError(f"AttendedWatch: images must be (N, C, H, W), at least one, got shape {self.images.shape}")
         self.pictures = EpochPictures(folder, "AttendedWatch")

@@ -124,7 +124,7 @@ def thin_plate_spline_grid(
     op = "thin_plate_spline_grid"
     points = _points(op, "control", control_points(4) if control is None else control)
     _check(op, theta, points.shape, size)
-    matrix = _spline_matrix(points.tobytes(), (size[2], size[3]), bool(align_corners), theta.dtype)
+    matrix = spline_matrix(points.tobytes(), (size[2], size[3]), bool(align_corners), theta.dtype)
     return _shaped(matmul(_beside(matrix, theta), theta), size)
 
 
@@ -175,8 +175,8 @@ def _inverse(control: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(64)
-def _spline_matrix(control: bytes, size: tuple[int, int], align_corners: bool, dtype: np.dtype) -> np.ndarray:
-    """Return the matrix (H W, K) that makes the grid of theta (K, 2)."""
+def spline_matrix(control: bytes, size: tuple[int, int], align_corners: bool, dtype: np.dtype) -> np.ndarray:
+    """Return the matrix (H W, K) that makes the grid of theta (K, 2); ``control`` are the points' float64, as bytes."""
     points = np.frombuffer(control).reshape(-1, 2)
     matrix = _bends(target_grid(size, align_corners).reshape(-1, 2), points) @ _inverse(points)[:, : len(points)]
     return matrix.astype(dtype)
