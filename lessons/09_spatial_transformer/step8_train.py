@@ -98,7 +98,7 @@ if __name__ == "__main__":
     lesson.save(attended_figure(images, before, title="before training"), "looks-before", alt=alt)
     alt = "the same after training, and what comes out of the transformer: digits larger, and nearer to the middle"
     lesson.save(attended_figure(images, after, title=f"after {history.last['epoch']} epochs"), "looks-after", alt=alt)
-    alt = "both losses of ST-CNN on RTS fall; the rate is a fifth after seven tenths of the epochs"
+    alt = "loss and accuracy of ST-CNN on RTS, training and test, by epoch"
     lesson.save(history.plot(title="ST-CNN on RTS"), "curves", alt=alt)
     with tinyconv.no_grad():
         scales = scale(model.transformers[0].theta(tinyconv.tensor(images)).numpy())
@@ -106,5 +106,5 @@ if __name__ == "__main__":
     print("theirs:", " ".join(f"{test.distorted(i).scale * 27 / 41:.2f}" for i in range(SHOWN)))
     file = lesson.out / "digit.png"
     atomic_write(file, lambda opened: plt.imsave(opened, images[1, 0], cmap="gray", vmin=0, vmax=1, format="png"))
-    print(f"try one: tinyconv predict {file} --weights {lesson.checkpoint()}")
+    print(f"try one (a {test[1][1]}): tinyconv predict {file} --weights {lesson.checkpoint()}")
     lesson.next(why="what has it learnt to undo?")

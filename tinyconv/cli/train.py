@@ -53,13 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate, per step")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order, augmentation, dropout (0)")
-    parser.add_argument("--out", metavar="DIR", help="folder of the run (./tinyconv-output/train/MODEL-DATA)")
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (./tinyconv-output/train/MODEL-DATA[-TRANSFORM])")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--smoke", action="store_true", help="a few images, one epoch: only show that it works")
     parser.add_argument("--scale", choices=("lesson", "paper"), default="lesson", help="size of the network (lesson)")
     parser.add_argument(
         "--transform", choices=("affine", "attention", "projective", "tps", "none"),
-        help="of a spatial transformer network's transformer (affine); none leaves it out",
+        help="of a spatial transformer network's transformer (affine; with tc attention); none leaves it out",
     )  # fmt: skip
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (cpu)")
     parser.add_argument("--workers", type=int, metavar="N", help="threads that prepare images")

@@ -77,9 +77,9 @@ class SpatialTransformer(nn.Module):
     Parameters
     ----------
     localisation : Module or None
-        (N, C, H, W) -> (N, numbers of the transform). Its last fully connected layer begins with weights 0 and the
-        biases of ``start``, so that all images begin with one transformation (sec. 4 and appendix). None: theta is
-        given in every call, as where several transformers have one localisation network.
+        (N, C, H, W) -> (N, numbers of the transform). Its last Linear, in the order of assignment, begins with weights
+        0 and the biases of ``start``, so that all images begin with one transformation (sec. 4 and appendix). None:
+        theta is given in every call, as where several transformers have one localisation network.
     transform : {"affine", "attention", "projective", "tps"}
         6 numbers: (x_s, y_s) = [[t1, t2, t3], [t4, t5, t6]] (x_t, y_t, 1), eq. 1; 3: scale and shift, eq. 2; 8: the
         affine ones and the two of the denominator; 32: where the spline sends 4 x 4 control points.
