@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
     parser.add_argument("--lr", type=float, metavar="X", help="learning rate, per step")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order, augmentation, dropout (0)")
-    parser.add_argument("--out", metavar="DIR", help="the run's folder (./tinyconv-output/train/MODEL-DATA[-TRANSFORM])")
+    parser.add_argument("--out", metavar="DIR", help="folder of the run (./tinyconv-output/train/MODEL-DATA...)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--smoke", action="store_true", help="a few images, one epoch: only show that it works")
     parser.add_argument("--scale", choices=("lesson", "paper"), default="lesson", help="size of the network (lesson)")
