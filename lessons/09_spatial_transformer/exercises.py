@@ -26,7 +26,7 @@ def affine_grid(theta, size, align_corners):
     otherwise their outer edges are. A target of one pixel looks from 0, by either. N may be 0; H and W are at least 1.
 
     Difficulty 1 of 3, 20 minutes. Hint: the positions along one axis first. With their edges at -1 and 1, W pixels are
-    2 / W wide each, and the first one's centre is half of that behind -1. Then each position times theta's left part,
+    2 / W wide each, and the first one's centre is half of that after -1. Then each position times theta's left part,
     plus its last column.
     """
     # TASK 9.1
@@ -53,7 +53,7 @@ def grid_sample_bilinear_forward(x, grid, y, padding, align_corners):
     any size but H and W may be 0. Nothing is returned. This is a kernel: the library's layers can run on it.
 
     Difficulty 2 of 3, 30 minutes. Hint: ``floor`` gives the pixel before the position, the rest is the weight of the
-    one behind it. Four pixels, for each the product of two weights; leave out those that are not there. Test for NaN
+    one after it. Four pixels, for each the product of two weights; leave out those that are not there. Test for NaN
     and for what is far outside before you make whole numbers.
     """
     # TASK 9.2
@@ -90,15 +90,15 @@ def grid_sample_bilinear_backward_grid(dy, x, grid, dgrid, padding, align_corner
 
     per pixel, and each has to be multiplied by how many pixels its axis's normalised coordinate is worth. At a whole
     position these are the derivatives to the right and downwards. Pixels that are not there are 0, so that a position
-    between the last pixel's centre and one pixel behind it still has a gradient. Farther outside, or infinite, it is 0;
+    between the last pixel's centre and one pixel after it still has a gradient. Farther outside, or infinite, it is 0;
     if one of the position's numbers is NaN, both of its gradients are NaN. ``padding`` is always 0 here. ``dy``
     (N, C, OH, OW) is the gradient at the output; the rest is as in ``grid_sample_bilinear_forward``. ``dgrid`` may hold
     anything before. Nothing is returned. This is a kernel.
 
     Difficulty 3 of 3, 35 minutes. Hint: give each of the four pixels four numbers: its two weights, and by how much
-    each changes when the position moves: -1 for the pixel before, 1 for the one behind. A gradient is the sum of pixel
+    each changes when the position moves: -1 for the pixel before, 1 for the one after. A gradient is the sum of pixel
     times one weight's change times the other weight. A position exactly one pixel before the image still has a
-    derivative to the right; one exactly a pixel behind has none.
+    derivative to the right; one exactly a pixel after it has none.
     """
     # TASK 9.3
     # BEGIN SOLUTION
@@ -187,8 +187,8 @@ def start_with(localisation, numbers):
     out theta. Its weights become 0 and its biases the ``numbers``, a sequence of floats, in their order. All other
     parameters stay as they are: the layers below keep their random weights. The Parameters themselves stay, too, with
     their dtype and what they know of gradients, since an optimizer may hold them already: write into them. Nothing is
-    returned. If there is no Linear, or if it does not have as many outputs as there are numbers, ValueError is raised
-    and nothing has been changed.
+    returned. If there is no Linear, or if the last one has no biases or not as many outputs as there are numbers,
+    ValueError is raised and nothing has been changed.
 
     Why zeros do no harm here: the last weights' gradient is made of the hidden units, which are not 0. Only the layers
     below get no gradient in the first step.
@@ -199,8 +199,8 @@ def start_with(localisation, numbers):
     # TASK 9.6
     # BEGIN SOLUTION
     linear = [layer for layer in localisation.modules() if isinstance(layer, nn.Linear)]
-    if not linear or linear[-1].weight.shape[0] != len(numbers):
-        raise ValueError(f"start_with: the last Linear must put out {len(numbers)} numbers")
+    if not linear or linear[-1].bias is None or linear[-1].weight.shape[0] != len(numbers):
+        raise ValueError(f"start_with: the last Linear must put out {len(numbers)} numbers and have biases")
     last = linear[-1]
     with tinyconv.no_grad():
         last.weight.zero_()

@@ -35,6 +35,7 @@ MUTANTS = [
     _mutant("9.2", "pixels outside come from the other end", "if 0 <= h < H and 0 <= w < W:", "if h < H and w < W:"),
     _mutant("9.2", "sees only what is fully inside", "elif -1 < px < W and -1 < py < H",
             "elif 0 <= px <= W - 1 and 0 <= py <= H - 1"),
+    _mutant("9.2", "sees nothing between -1 and -0.99", "elif -1 < px < W", "elif -0.99 < px < W"),
     _mutant("9.2", "the border goes on outside",
             "                    if 0 <= h < H and 0 <= w < W:\n"
             "                        y[n, :, i, j] += v * u * x[n, :, h, w]",

@@ -11,6 +11,11 @@ def _mutant(task: str, title: str, old: str, new: str) -> dict:
 MUTANTS = [
     # 9.6 start_with, tiles
     _mutant("9.6", "the first layer, not the last", "last = linear[-1]", "last = linear[0]"),
+    _mutant("9.6", "the first layer with as many outputs", "last = linear[-1]",
+            "last = next(layer for layer in linear if layer.weight.shape[0] == len(numbers))"),
+    _mutant("9.6", "the last layer that has biases", "if isinstance(layer, nn.Linear)]",
+            "if isinstance(layer, nn.Linear) and layer.bias is not None]"),
+    _mutant("9.6", "without biases an AttributeError", "linear[-1].bias is None or ", ""),
     _mutant("9.6", "all layers begin with 0", "        last.weight.zero_()\n",
             "        for layer in linear:\n            layer.weight.zero_()\n"),
     _mutant("9.6", "the last weights stay random", "        last.weight.zero_()\n", ""),

@@ -71,7 +71,8 @@ def add(short: bool) -> None:
 #
 # The gradient goes through e_n and e_m. Here, without clutter, that ends in the dark: black is very much like black.
 # If e_m is held fixed in the term of n the threes are found: what is seen moves towards what the others see, and away
-# from what chance shows. All else is the same. With clutter half of the threes are found, 75 to 93 % in the paper.
+# from what chance shows. All else is the same. The hinge need not fall: its gradient is followed on one side only. With
+# clutter half of the threes are found, 75 to 93 % in the paper.
 
 
 # %%

@@ -22,7 +22,7 @@ lesson = tinyconv.lesson_step(__name__)
 # ## By hand
 #
 # The formulas as they stand, over all pixels of a row: `hat` has the weights max(0, 1 - |p - w|), `floor_form` their
-# derivatives, -1 for the pixel before the position and 1 for the one behind. P positions see C channels.
+# derivatives, -1 for the pixel before the position and 1 for the one after. P positions see C channels.
 
 
 # %%
@@ -97,15 +97,15 @@ for name, rule in SLIPS.items():
 # ## The trap: whole positions
 #
 # At a whole position V has a kink: it has one derivative to the left and another to the right. In 2, 5, 11 at the 5
-# they are 3 and 6. And the paper's formula? Both neighbours are exactly 1 away, so they count 0, and the pixel itself
-# counts +1: it says 5, the pixel's own value. That is no matter of rounding: it is neither side's derivative. The form
-# with floor gives 6, the derivative to the right. A numerical check does not help here, as it sees (3 + 6) / 2.
+# they are 3 and 6. In the paper's formula both neighbours, exactly 1 away, count 0, and the pixel itself +1: it says 5,
+# the pixel's own value, neither side's derivative. Floor's form gives 6, the right one's. A numerical check sees 4.5.
 #
 # Whole positions would not matter if they were rare. But a spatial transformer starts with the identity, and with as
 # many pixels in the target that hits all of them exactly. Below a two shall be looked at 2 pixels to the left, or 2 to
 # the right; what is the derivative of 1/2 sum (V - wanted)^2 with respect to t13, at the identity? It should be
-# positive for the left and negative for the right. The formula cannot tell them apart. Floor's form can, though it sees
-# one side only. The image has 33 pixels: W - 1 is a power of two. With 28, rounding moves some positions off the pixel.
+# positive for the left and negative for the right. The formula can't tell them apart. (That its 417.7 is the left
+# side's derivative, for the left, is this loss's doing: both are <V, V> - <V, V shifted by 2>, times 16.) Floor's form
+# can, though it sees one side only. With 33 pixels W - 1 is a power of two; with 28 rounding moves some off the pixel.
 
 # %%
 row, rules = np.array([[[2.0, 5, 11]]]), {"paper": paper, "with floor": floor_form}

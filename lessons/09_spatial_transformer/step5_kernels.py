@@ -20,14 +20,6 @@ import tinyconv
 from tinyconv_kernels import cpu
 
 lesson = tinyconv.lesson_step(__name__)
-try:  # without a GPU, Numba's simulator runs kernels as Python; it must be chosen before numba.cuda is imported
-    no_gpu = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1").cuInit(0) != 0
-except OSError:
-    no_gpu = True
-os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(no_gpu)))
-numba.config.reload_config()
-
-from tinyconv_kernels.cuda._cuda import cuda  # numba's cuda
 
 # %% [markdown]
 # ## Three ways
@@ -125,26 +117,35 @@ lesson.save(figure, "readers", alt=alt)
 
 
 # %%
-@cuda.jit
-def gather(dy, grid, dx):
-    """One thread for each pixel of one channel: add, in order, what the outputs that read it give back."""
-    w, h = cuda.grid(2)
-    H, W = dx.shape
-    if h < H and w < W:
-        total = dy[0, 0] - dy[0, 0]
-        for i in range(dy.shape[0]):
-            for j in range(dy.shape[1]):
-                across = abs((grid[i, j, 0] + 1) / 2 * (W - 1) - w)
-                down = abs((grid[i, j, 1] + 1) / 2 * (H - 1) - h)
-                if across < 1 and down < 1:
-                    total += (1 - across) * (1 - down) * dy[i, j]
-        dx[h, w] = total
+if __name__ == "__main__":
+    try:  # without a GPU, Numba's simulator runs kernels as Python; it must be chosen before numba.cuda is imported
+        no_gpu = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1").cuInit(0) != 0
+    except OSError:
+        no_gpu = True
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(no_gpu)))
+    numba.config.reload_config()
 
+    from tinyconv_kernels.cuda._cuda import cuda  # numba's cuda
 
-grid, dy = 0.7 * square(6) + 0.2, lesson.rng.standard_normal((6, 6))
-dx, wanted = cuda.to_device(np.empty((5, 7))), np.empty((1, 1, 5, 7))
-gather[(1, 2), (8, 4)](cuda.to_device(dy), cuda.to_device(grid), dx)
-cpu.sampler.grid_sample_bilinear_backward_input(dy[None, None], grid[None], wanted, 0, True)
-difference = np.abs(dx.copy_to_host() - wanted).max()
-print(f"gathered on {tinyconv.cuda.device_name()}, largest difference from the CPU's: {difference:.0e}")
+    @cuda.jit
+    def gather(dy, grid, dx):
+        """One thread for each pixel of one channel: add, in order, what the outputs that read it give back."""
+        w, h = cuda.grid(2)
+        H, W = dx.shape
+        if h < H and w < W:
+            total = dy[0, 0] - dy[0, 0]
+            for i in range(dy.shape[0]):
+                for j in range(dy.shape[1]):
+                    across = abs((grid[i, j, 0] + 1) / 2 * (W - 1) - w)
+                    down = abs((grid[i, j, 1] + 1) / 2 * (H - 1) - h)
+                    if across < 1 and down < 1:
+                        total += (1 - across) * (1 - down) * dy[i, j]
+            dx[h, w] = total
+
+    grid, dy = 0.7 * square(6) + 0.2, lesson.rng.standard_normal((6, 6))
+    dx, wanted = cuda.to_device(np.empty((5, 7))), np.empty((1, 1, 5, 7))
+    gather[(1, 2), (8, 4)](cuda.to_device(dy), cuda.to_device(grid), dx)
+    cpu.sampler.grid_sample_bilinear_backward_input(dy[None, None], grid[None], wanted, 0, True)
+    difference = np.abs(dx.copy_to_host() - wanted).max()
+    print(f"gathered on {tinyconv.cuda.device_name()}, largest difference from the CPU's: {difference:.0e}")
 lesson.next(why="digits to be set upright")

@@ -120,10 +120,10 @@ if __name__ == "__main__":
 # ## The paper's networks
 #
 # All of one experiment have about 400,000 parameters, here 60,000: what the localisation network takes, the classifier
-# goes without. Multiply-accumulates (MACs) are of one image; the sampler's, four for each value read, are a tenth or
-# less. The lesson's ST-CNN needs a sixth of CNN's, as what is put out is averaged 2x2; the paper's windows do not fit
-# into 21x21. House numbers have a transformer before the first convolution, or before each of four (6 % slower in the
-# paper). For birds two or four look at half the height and width, for an Inception network of their own.
+# goes without. Multiply-accumulates (MACs) are of one image; the sampler's, four for each value read, are 10 % at most.
+# The lesson's ST-CNN needs a sixth of CNN's, since what is put out is averaged 2x2; with the paper's convolutions it is
+# not, at 42x42: they would not fit into 21x21. House numbers have a transformer before the first convolution, or each
+# of four (6 % slower in the paper). For birds two or four look at half height and width, an Inception network each.
 
 
 # %%

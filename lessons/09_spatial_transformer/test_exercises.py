@@ -61,7 +61,7 @@ sampling = pytest.mark.task(
     points=3,
     minutes=30,
     difficulty=2,
-    hint="floor gives the pixel before, the rest is the weight of the one behind; leave out what is not there",
+    hint="floor gives the pixel before, the rest is the weight of the one after; leave out what is not there",
 )
 
 
@@ -99,10 +99,10 @@ def test_9_2_the_identity_changes_no_bit():
 @sampling
 @BOTH
 def test_9_2_past_the_ends_the_image_fades(align_corners):
-    """In a row of ones, 0.25 px past an end leaves .75, one whole pixel nothing."""
-    pixels = [[[(p, 0) for p in (-1.5, -1, -0.25, 0, 2, 2.25, 3, 3.5)]]]
+    """In a row of ones, 0.25 px past an end leaves .75, nearly a pixel .001, one whole pixel nothing."""
+    pixels = [[[(p, 0) for p in (-1.5, -1, -0.999, -0.25, 0, 2, 2.25, 2.999, 3, 3.5)]]]
     y = sampled(np.ones((1, 1, 2, 3)), at(pixels, (2, 3), align_corners), align_corners)
-    np.testing.assert_allclose(y[0, 0, 0], [0, 0, 0.75, 1, 1, 0.75, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(y[0, 0, 0], [0, 0, 0.001, 0.75, 1, 1, 0.75, 0.001, 0, 0], atol=1e-12)
 
 
 @sampling
@@ -151,7 +151,7 @@ moving = pytest.mark.task(
     points=4,
     minutes=35,
     difficulty=3,
-    hint="each of the four pixels has two weights and two changes of them, -1 before the position and 1 behind",
+    hint="each of the four pixels has two weights and two changes of them, -1 before the position and 1 after",
 )
 
 

@@ -171,7 +171,7 @@ def test_9_10_the_nearest_rotation(seed):
 
 @turned
 def test_9_10_stretching_along_any_axes_turns_nothing():
-    """A symmetric matrix of positive eigenvalues: R is the identity; lengths grow by sqrt(2 * 0.5) = 1."""
+    """A symmetric matrix of positive eigenvalues: R is the identity; areas stay as they are, 2 * 0.5 = 1."""
     axes = turn(25)[:, :2]
     matrix = axes @ np.diag([2, 0.5]) @ axes.T
     angle, size, flipped = quietly(exercises.polar, np.c_[matrix, [0, 0]][None])

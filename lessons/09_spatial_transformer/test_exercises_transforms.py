@@ -44,10 +44,10 @@ NUMBERS = [0.5, 0.25, -0.125, 3, -4, 0.75]
 
 
 def network(seed=0, dtype=np.float32):
-    """Return a localisation network whose last Linear lies deep, with a layer behind it."""
+    """Return a localisation network whose last Linear lies deep, with a layer after it; the first is as wide."""
     tinyconv.manual_seed(seed)
     head = nn.Sequential(nn.Linear(8, 6, dtype=dtype), nn.Identity())
-    body = [nn.Flatten(), nn.Linear(16, 8, dtype=dtype), nn.ReLU(), nn.Linear(8, 8, dtype=dtype), nn.ReLU()]
+    body = [nn.Flatten(), nn.Linear(16, 6, dtype=dtype), nn.ReLU(), nn.Linear(6, 8, dtype=dtype), nn.ReLU()]
     return nn.Sequential(*body, head)
 
 
@@ -118,6 +118,17 @@ def test_9_6_other_counts_raise_and_change_nothing(count):
 def test_9_6_without_a_linear_it_raises():
     with pytest.raises(ValueError):
         exercises.start_with(nn.Sequential(nn.Conv2d(1, 6, 4), nn.Flatten()), NUMBERS)
+
+
+@begin
+def test_9_6_without_biases_it_raises_and_changes_nothing():
+    """Though a layer below has biases, and as many outputs."""
+    net = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6, bias=False))
+    before = [values(p).copy() for p in net.parameters()]
+    with pytest.raises(ValueError):
+        exercises.start_with(net, NUMBERS)
+    for p, value in zip(net.parameters(), before, strict=True):
+        np.testing.assert_array_equal(values(p), value)
 
 
 @begin
