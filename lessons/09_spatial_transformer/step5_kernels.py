@@ -124,7 +124,6 @@ if __name__ == "__main__":
         no_gpu = True
     os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(no_gpu)))
     numba.config.reload_config()
-
     from tinyconv_kernels.cuda._cuda import cuda  # numba's cuda
 
     @cuda.jit

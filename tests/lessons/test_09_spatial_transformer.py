@@ -86,7 +86,7 @@ def test_the_readmes_numbers_are_what_steps_print(readme, tmp_path):
         rows = re.findall(pattern, text, re.MULTILINE)
         return [float(v) for row in rows for v in (row if isinstance(row, tuple) else (row,))]
 
-    assert row("1 | of 784") == found(r"^  (?:turned|twice).* (\d+)$", one)
+    assert row("1 | pixels") == found(r"^  (?:turned|twice).* (\d+)$", one)
     assert row("2 | 9 x 9") == found(r"of which ([\d.]+)%", two)
     assert row("2 | stripes") == found(r"9 x 9, .* value ([\d.]+), largest ([\d.]+)$", two)
     at_five = found(r"^  (?:paper|with floor|measured, \w[\w ]*\w) +([\d.]+) +6\.0$", three)
