@@ -156,6 +156,23 @@ def test_digits_are_turned_counter_clockwise_in_the_middle(kit):
         assert image.max() == pytest.approx(1, abs=1e-5)
 
 
+def test_what_a_turn_does_is_counted_from_upright_and_for_the_right_class(kit):
+    """A transformer that takes every angle back, after a fixed turn of each digit; a classifier that likes 3 and 1."""
+    looking, fixed = kit("looking09"), np.array([100.0, -40.0])
+    angles = np.radians(looking.ANGLES[:, None] + fixed).ravel()
+    c, s = np.cos(angles), np.sin(angles)
+    model = Says(np.column_stack([c, s, 0 * c, -s, c, 0 * c]))
+    scores = np.full((len(angles), 10), -np.inf, np.float32)
+    scores[:, [3, 1]] = np.log([0.25, 0.75])
+    model.__class__ = type("Tells", (Says,), {"__call__": lambda self, x: tinyconv.tensor(scores)})
+    found = looking.through_a_turn(model, np.ones((2, 1, 9, 9), np.float32), np.array([3, 1]), 21)
+    wanted = np.where(looking.ANGLES == 180, -180, looking.ANGLES)  # a half turn, either way
+    np.testing.assert_allclose((found.back - wanted[:, None] + 180) % 360, 180, atol=1e-3)
+    assert np.abs(found.back).max() <= 180
+    np.testing.assert_allclose(found.probabilities, [[0.25, 0.75]] * len(looking.ANGLES), rtol=1e-6)
+    assert found.images.shape == found.outputs.shape == (len(looking.ANGLES), 2, 1, 21, 21)
+
+
 def test_apart_is_in_parts_of_two_digits_distance(kit):
     """Two pictures at 0 and 4: 4 apart. Moved by 1 and by 3 in the mean 2, half of that."""
     pictures = np.zeros((3, 2, 1, 1, 1))
@@ -165,13 +182,13 @@ def test_apart_is_in_parts_of_two_digits_distance(kit):
 
 
 def test_blame_is_measured_from_the_mean_miss(kit):
-    """All look 10 degrees aside, which does not count; the wrong ones another 20, and 5 pixels off."""
+    """All look 10 degrees aside, which does not count; the wrong ones, most here, another 20, and 5 pixels off."""
     looking = kit("looking09")
     true, off = np.zeros((6, 4)), np.tile([10.0, 0, 3, 3], (6, 1))
-    off[0] += [-20, 0, 3, 4]
-    off[1] += [20, 0, -3, -4]
+    off[[0, 2]] += [-20, 0, 3, 4]
+    off[[1, 3]] += [20, 0, -3, -4]
     seen = looking.Looked(true, true + off, 0.0)
-    wrong = np.array([True, True, False, False, False, False])
+    wrong = np.array([True, True, True, True, False, False])
     found = looking.blame(seen, wrong)
     assert found["angle"] == (0, 20) and found["place"] == (0, 5)
 
@@ -302,6 +319,20 @@ def test_windows_stay_inside_and_runs_repeat(kit):
     for key, value in found.items():
         np.testing.assert_array_equal(again[key], value)
     assert len(found["iou"]) == 24 and len(found["losses"]) == 3
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_the_other_image_learns_if_it_is_told_to(kit, monkeypatch, both):
+    colocalise09, learns = kit("colocalise09"), []
+    loss_of = colocalise09.triplet_loss
+
+    def spy(e, other, beside):
+        learns.append((e.requires_grad, other.requires_grad))
+        return loss_of(e, other, beside)
+
+    monkeypatch.setattr(colocalise09, "triplet_loss", spy)
+    colocalise09.colocalise(3, 0, 5, steps=2, n=24, small=True, **({"through_both": True} if both else {}))
+    assert learns == [(True, both)] * 2
 
 
 @slow

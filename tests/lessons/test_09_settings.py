@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
@@ -65,6 +67,27 @@ def test_a_claim_trains_what_it_says(kit, claim, monkeypatch):
         assert run["name"] == ("ST-CNN" if claim == "S6" else name.partition(" ")[0])
 
 
+@pytest.mark.parametrize("factor", [{}, {"factor": 0.3}])
+@pytest.mark.parametrize(("kind", "measured"), [("r", {"angle"}), ("rts", {"angle"}), ("tc", {"centre"}), ("e", set())])
+def test_one_run_hands_on_what_it_is_told(kit, monkeypatch, kind, measured, factor):
+    ours, told = kit("claims_digits"), []
+    model = SimpleNamespace(transformers=[None], parameters=lambda: [tinyconv.zeros(2, 3), tinyconv.zeros(4)])
+
+    class Kit:
+        digits = staticmethod(lambda *given: given)
+        build = staticmethod(lambda *given, **options: told.append((given, options)) or model)
+        learn = staticmethod(lambda model, *given, **options: told.append((given, options)))
+        judge = staticmethod(lambda model, test: {"test": 0.25}[test[1]])
+        undone = centre_error = staticmethod(lambda model, test, count: {"test": count}[test[1]])
+
+    monkeypatch.setattr(ours, "_step", {"digits09": Kit}.__getitem__)
+    found = ours.run_one.__wrapped__("ST-CNN", kind, 7, False, 33, out_size=21, **factor)
+    train = (kind, "train", 7, None)
+    assert told == [(("ST-CNN", kind, 7), {"out_size": 21}), ((train, 33, 7), factor)]
+    assert found.pop("seconds") >= 0
+    assert found == {"error": 0.25, "parameters": 10, **{name: 4 for name in measured}}
+
+
 def test_co_localisation_is_measured_with_and_without_clutter(kit, monkeypatch):
     parts, calls = kit("claims_parts"), []
 
@@ -98,7 +121,8 @@ def test_learning_has_the_rates_that_the_readme_says(kit, monkeypatch):
     monkeypatch.setattr(digits09.tinyconv, "fit", lambda model, loader, **given: seen.update(given, loader=loader))
     digits09.learn(digits09.build("ST-CNN", "r", 0), digits09.digits("r", "test", 0, 64), 10, 5, factor=0.3)
     assert [group["lr"] for group in seen["optimizer"].param_groups] == pytest.approx([0.002, 0.0006])
-    assert (seen["epochs"], seen["seed"], seen["loader"].batch_size) == (10, 5, 64)
+    loader = seen["loader"]
+    assert (seen["epochs"], seen["seed"], loader.seed, loader.batch_size, loader.shuffle) == (10, 5, 5, 64, True)
     rates = []
     for _ in range(10):
         rates.append(seen["optimizer"].param_groups[0]["lr"])
