@@ -12,7 +12,7 @@ from tinyconv import errors
 from tinyconv.data.bundled import mnist
 from tinyconv.data.drawn import is_int
 from tinyconv.data.image import resize_image
-from tinyconv.data.scene_parts import SPLITS, source
+from tinyconv.data.scene_parts import SPLITS, ink_boxes, source
 
 _INK = 0.1  # grey value from which on a pixel of a piece counts as ink
 
@@ -84,17 +84,8 @@ def digit_sources(split: str, digits: tuple[int, ...], side: int = 28, hold_out:
         images = np.stack([np.clip(resize_image(image[None], (side, side)), 0, 1)[0] for image in images])
     place = np.full(10, -1)
     place[list(digits)] = np.arange(len(digits))
-    return DigitSources(images[:, None], place[values], digits, _ink(images > 0))
-
-
-def _ink(touched: np.ndarray) -> np.ndarray:
-    """Return x1 y1 x2 y2 of the true pixels of each mask (M, d, d), in pixels from its middle."""
-    edges = []
-    for axis in (1, 2):
-        line = np.asarray(touched.any(axis=axis))
-        edges.append((line.argmax(1), line.shape[1] - line[:, ::-1].argmax(1)))
-    (left, right), (top, bottom) = edges
-    return np.stack([left, top, right, bottom], axis=1) - touched.shape[1] / 2
+    ink = ink_boxes(images > 0)[:, [1, 0, 3, 2]] - side / 2
+    return DigitSources(images[:, None], place[values], digits, ink)
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,8 @@ from tinyconv.data.distortion_kinds import KINDS, check_options, check_room
 from tinyconv.data.drawn import DrawnImages
 
 _PER_DIGIT = {"train": 1, "val": 1, "test": 5}  # images made of each source digit, if nothing else is said
-_POINTS = np.stack(np.meshgrid(*[np.linspace(-1, 1, 4)] * 2), axis=-1).reshape(16, 2)  # control points
+# Control points. grids.control_points differs in the last bit, and images that were measured by would, too.
+_POINTS = np.stack(np.meshgrid(*[np.linspace(-1, 1, 4)] * 2), axis=-1).reshape(16, 2)
 _OPEN = 0.25  # of its area that a corner must keep
 _TRIES = 1000  # at four corners that do not fold the frame
 

@@ -66,10 +66,10 @@ def source(items: tuple[str, ...], split: str) -> Source:
         classes += data.classes or []
     every, label = np.concatenate(images), np.concatenate(labels)
     members = tuple(np.flatnonzero(label == k) for k in range(len(classes)))
-    return Source(every, _ink_boxes(every >= 255 * _INK), members, tuple(classes))
+    return Source(every, ink_boxes(every >= 255 * _INK), members, tuple(classes))
 
 
-def _ink_boxes(ink: np.ndarray) -> np.ndarray:
+def ink_boxes(ink: np.ndarray) -> np.ndarray:
     """Return top, left, bottom, right of the true pixels of each mask (M, H, W); the whole of an empty one."""
     edges = []
     for axis in (2, 1):
@@ -92,7 +92,7 @@ def cut_sprite(source: Source, index: int, side: int, colour: str) -> Sprite:
     grey = grey / max(grey.max(), np.float32(1e-6))
     alpha = np.minimum(np.float32(_OPACITY) * grey, 1)
     alpha[alpha < _FAINT] = 0
-    top, left, bottom, right = _ink_boxes(alpha[None] > 0)[0]
+    top, left, bottom, right = ink_boxes(alpha[None] > 0)[0]
     grey, alpha = grey[top:bottom, left:right], alpha[top:bottom, left:right]
     shade = np.float32(0.4) + np.float32(0.6) * grey  # the item's own light and dark
     return Sprite(np.asarray(PALETTE[colour], np.float32)[:, None, None] * shade, alpha)

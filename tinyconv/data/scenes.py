@@ -11,6 +11,7 @@ import numpy as np
 from tinyconv import errors
 from tinyconv.data.dataset import ArrayDataset, ImageTransform, check_index
 from tinyconv.data.detection import SceneDetection
+from tinyconv.data.drawn import is_int
 from tinyconv.data.scene_parts import (
     BACKGROUNDS,
     ITEMS,
@@ -169,11 +170,11 @@ class Scenes:
         self.colours = _names("colours", colours, tuple(PALETTE))
         counts = {"n": n, "seed": seed, "size": size, "clutter": clutter}
         for name, value in (counts | ({} if clutter_side is None else {"clutter_side": clutter_side})).items():
-            if not _is_int(value):
+            if not is_int(value):
                 raise TypeError(f"{who}: {name} must be an int, got {value!r}")
         self.n, self.seed, self.size = n, seed, size
         self.background, self.split, self.clutter = background, split, clutter
-        self.objects = _range("objects", (objects, objects) if _is_int(objects) else objects, "an int or ")
+        self.objects = _range("objects", (objects, objects) if is_int(objects) else objects, "an int or ")
         usual = max(4, round(0.22 * size)), max(4, round(0.44 * size))
         self.sides = usual if sides is None else _range("sides", sides)
         self.overlap, self.noise = float(overlap), float(noise)
@@ -332,13 +333,9 @@ def _covered(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     return np.maximum(overlap, 0).prod(1) / np.minimum(areas, (box[2:] - box[:2]).prod())
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _range(argument: str, given: object, other: str = "") -> tuple[int, int]:
     """Return a pair (low, high) of ints, or raise; ``other`` names what else the argument may be."""
-    if not isinstance(given, (tuple, list, np.ndarray)) or len(given) != 2 or not all(map(_is_int, given)):
+    if not isinstance(given, (tuple, list, np.ndarray)) or len(given) != 2 or not all(map(is_int, given)):
         raise TypeError(f"Scenes: {argument} must be {other}a pair (low, high) of ints, got {given!r}")
     return int(given[0]), int(given[1])
 

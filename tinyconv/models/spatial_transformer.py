@@ -28,40 +28,32 @@ class Transform(NamedTuple):
 
     Attributes
     ----------
-    numbers : int
-        How many of them theta has.
+    shape : tuple of int
+        Of one theta, as the grid's function takes it.
     grid : callable
-        (theta (N, numbers), size (N, C, H, W)) -> grid (N, H, W, 2).
+        (theta (N, *shape), size (N, C, H, W), align_corners) -> grid (N, H, W, 2).
     start : callable
-        (scale) -> the theta that shows the middle of the input, ``scale`` times as wide: 1 is the identity.
+        (scale) -> the numbers of the theta that shows the middle of the input, ``scale`` times as wide: 1 is the
+        identity.
     """
 
-    numbers: int
-    grid: Callable[[Tensor, tuple[int, ...]], Tensor]
+    shape: tuple[int, ...]
+    grid: Callable[..., Tensor]
     start: Callable[[float], Sequence[float]]
 
-
-def _affine(theta: Tensor, size: tuple[int, ...]) -> Tensor:
-    return F.affine_grid(theta.reshape(-1, 2, 3), size, align_corners=_ALIGN)
-
-
-def _attention(theta: Tensor, size: tuple[int, ...]) -> Tensor:
-    return F.attention_grid(theta, size, align_corners=_ALIGN)
-
-
-def _projective(theta: Tensor, size: tuple[int, ...]) -> Tensor:
-    return F.projective_grid(theta, size, align_corners=_ALIGN)
-
-
-def _spline(theta: Tensor, size: tuple[int, ...]) -> Tensor:
-    return F.thin_plate_spline_grid(theta.reshape(-1, POINTS * POINTS, 2), size, align_corners=_ALIGN)
+    @property
+    def numbers(self) -> int:
+        """How many numbers theta has."""
+        return math.prod(self.shape)
 
 
 TRANSFORMS = {
-    "affine": Transform(6, _affine, lambda s: (s, 0, 0, 0, s, 0)),
-    "attention": Transform(3, _attention, lambda s: (s, 0, 0)),
-    "projective": Transform(8, _projective, lambda s: (s, 0, 0, 0, s, 0, 0, 0)),
-    "tps": Transform(2 * POINTS * POINTS, _spline, lambda s: (s * control_points(POINTS)).ravel().tolist()),
+    "affine": Transform((2, 3), F.affine_grid, lambda s: (s, 0, 0, 0, s, 0)),
+    "attention": Transform((3,), F.attention_grid, lambda s: (s, 0, 0)),
+    "projective": Transform((8,), F.projective_grid, lambda s: (s, 0, 0, 0, s, 0, 0, 0)),
+    "tps": Transform(
+        (POINTS * POINTS, 2), F.thin_plate_spline_grid, lambda s: (s * control_points(POINTS)).ravel().tolist()
+    ),
 }
 
 
@@ -155,7 +147,8 @@ class SpatialTransformer(nn.Module):
         if self.fixed_scale is not None:
             scales = creation.full((len(theta), 1), self.fixed_scale, dtype=theta.dtype, device=theta.device)
             theta = F.cat([scales, theta], 1)
-        return TRANSFORMS[self.transform].grid(theta, (len(theta), 1, *size))
+        family = TRANSFORMS[self.transform]
+        return family.grid(theta.reshape(-1, *family.shape), (len(theta), 1, *size), align_corners=_ALIGN)
 
     def forward(self, x: Tensor, theta: Tensor | None = None) -> Tensor:
         """Map (N, C, H, W) to (N, C, OH, OW)."""
@@ -173,6 +166,11 @@ class SpatialTransformer(nn.Module):
         parts += [f"out_size={self.out_size}"] if self.out_size is not None else []
         parts += [f"fixed_scale={self.fixed_scale}"] if self.fixed_scale is not None else []
         return ", ".join(parts)
+
+
+def on_host(looks: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return grids (N, OH, OW, 2) and outputs (N, C, OH, OW) of transformers as arrays."""
+    return [(device.host(grid.data), device.host(output.data)) for grid, output in looks]
 
 
 def start_with(localisation: nn.Module, theta: Sequence[float]) -> None:

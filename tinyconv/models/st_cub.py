@@ -11,7 +11,7 @@ from tinyconv import functional as F
 from tinyconv.function import no_grad
 from tinyconv.models.googlenet import googlenet
 from tinyconv.models.registry import describe
-from tinyconv.models.spatial_transformer import SpatialTransformer, start_with
+from tinyconv.models.spatial_transformer import SpatialTransformer, on_host, start_with
 from tinyconv.models.stack import check_image_size, check_scale, wide
 from tinyconv.tensor import Tensor
 
@@ -70,8 +70,7 @@ class PartsNetwork(nn.Module):
     def attended(self, x: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the grid (N, S, S, 2) and the output (N, C, S, S) of every transformer, without gradients."""
         with no_grad():
-            looks = self._looks(x) if len(self.transformers) else []
-        return [(grid.to("cpu").numpy(), output.to("cpu").numpy()) for grid, output in looks]
+            return on_host(self._looks(x)) if len(self.transformers) else []
 
 
 def st_cub(

@@ -15,7 +15,7 @@ from tinyconv import errors, nn
 from tinyconv import functional as F
 from tinyconv.function import no_grad
 from tinyconv.models.registry import describe
-from tinyconv.models.spatial_transformer import SpatialTransformer
+from tinyconv.models.spatial_transformer import SpatialTransformer, on_host
 from tinyconv.models.stack import check_image_size, check_scale
 from tinyconv.tensor import Tensor
 
@@ -51,8 +51,7 @@ class STNetwork(nn.Module):
     def attended(self, x: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the grid (N, OH, OW, 2) and the output (N, C, OH, OW) of every transformer, without gradients."""
         with no_grad():
-            looks = [transformer.look(x) for transformer in self.transformers]
-        return [(grid.to("cpu").numpy(), output.to("cpu").numpy()) for grid, output in looks]
+            return on_host([transformer.look(x) for transformer in self.transformers])
 
 
 def st_fcn(
