@@ -11,6 +11,9 @@ from tinyconv.claims import Claims, Runs, import_step, mean, numbers, values
 
 FOLDER = Path(__file__).resolve().parent
 EPOCHS, MORE = 20, 40
+NETWORKS = ("FCN", "ST-FCN", "CNN", "ST-CNN")
+PAIRED = ("FCN", "ST-FCN", "2xST-FCN")
+LOOKING = ("ST-FCN", "ST-CNN")
 _step = cache(partial(import_step, FOLDER))
 
 
@@ -24,7 +27,6 @@ def run_one(
     builder.
     """
     kit = _step("digits09")
-    options = dict(options)
     fit = {"factor": options.pop("factor")} if "factor" in options else {}
     train, test = (kit.digits(kind, part, seed, 128 if small else None) for part in ("train", "test"))
     model, began = kit.build(name, kind, seed, **options), time.perf_counter()
@@ -40,21 +42,21 @@ def run_one(
 
 def rotated(seed: int, small: bool = False) -> dict[str, Any]:
     """R: digits turned by -90 to 90 degrees, anew in every epoch; 5,000 to learn from, 40 epochs, 60,000 parameters."""
-    return {name: run_one(name, "r", seed, small, MORE) for name in ("FCN", "ST-FCN", "CNN", "ST-CNN")}
+    return {name: run_one(name, "r", seed, small, MORE) for name in NETWORKS}
 
 
 def rotated_verdict(runs: Runs) -> tuple[bool, str]:
     """FCN errs most on every seed, ST-CNN least in the mean; on every seed both undo the angle (correlation > .6)."""
     errors = {name: mean(runs, name, "error") for name in runs[0]}
-    least = min(run[name]["angle"] for run in runs for name in ("ST-FCN", "ST-CNN"))
+    least = min(run[name]["angle"] for run in runs for name in LOOKING)
     holds = all(_worst(run) == "FCN" for run in runs) and min(errors, key=errors.get) == "ST-CNN" and least > 0.6
-    turned = "; ".join(f"{name} {numbers(runs, name, 'angle')}" for name in ("ST-FCN", "ST-CNN"))
+    turned = "; ".join(f"{name} {numbers(runs, name, 'angle')}" for name in LOOKING)
     return holds, f"{table(runs)}; angle undone and true correlate: {turned}"
 
 
 def moved(seed: int, small: bool = False) -> dict[str, Any]:
     """RTS at 42x42: turned by -45 to 45 degrees, scaled by .7 to 1.2, anywhere; 20 epochs, 60,000 parameters."""
-    return {name: run_one(name, "rts", seed, small) for name in ("FCN", "ST-FCN", "CNN", "ST-CNN")}
+    return {name: run_one(name, "rts", seed, small) for name in NETWORKS}
 
 
 def moved_verdict(runs: Runs) -> tuple[None, str]:
@@ -64,12 +66,12 @@ def moved_verdict(runs: Runs) -> tuple[None, str]:
 
 def cluttered(seed: int, small: bool = False) -> dict[str, Any]:
     """TC at 42x42: a digit in a frame of 20 px, six pieces of 4x4 of others, 40 epochs; attention, start scale .6."""
-    return {name: run_one(name, "tc", seed, small, MORE) for name in ("FCN", "ST-FCN", "CNN", "ST-CNN")}
+    return {name: run_one(name, "tc", seed, small, MORE) for name in NETWORKS}
 
 
 def cluttered_coarse(seed: int, small: bool = False, epochs: int = MORE) -> dict[str, Any]:
     """S3 with transformers that put out 21x21 pixels instead of 28x28."""
-    coarse = {name: run_one(name, "tc", seed, small, epochs, out_size=21) for name in ("ST-FCN", "ST-CNN")}
+    coarse = {name: run_one(name, "tc", seed, small, epochs, out_size=21) for name in LOOKING}
     return {name: run_one(name, "tc", seed, small, epochs) for name in ("FCN", "CNN")} | coarse
 
 
@@ -83,14 +85,11 @@ def cluttered_verdict(runs: Runs) -> tuple[bool, str]:
     holds = all(
         _worst(run) == "FCN"
         and run["ST-CNN"]["error"] < run["CNN"]["error"]
-        and max(run[name]["centre"] for name in ("ST-FCN", "ST-CNN")) < 4
+        and max(run[name]["centre"] for name in LOOKING) < 4
         for run in runs
     )
-    off = "; ".join(f"{name} {numbers(runs, name, 'centre', form='.1f')}" for name in ("ST-FCN", "ST-CNN"))
+    off = "; ".join(f"{name} {numbers(runs, name, 'centre', form='.1f')}" for name in LOOKING)
     return holds, f"{table(runs)}; middle missed by {off} px"
-
-
-PAIRED = ("FCN", "ST-FCN", "2xST-FCN")
 
 
 def added(seed: int, small: bool = False) -> dict[str, Any]:

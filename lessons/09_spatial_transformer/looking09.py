@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from digits09 import build, digits, learn
+from digits09 import build, correlation, digits, learn
 
 import tinyconv
 from tinyconv.data import warps
@@ -24,8 +24,7 @@ class Looked(NamedTuple):
 
     def correlations(self) -> list[float]:
         """Return the four correlations of found with true; 0 where nothing moves."""
-        pairs = zip(self.true.T, self.found.T, strict=True)
-        return [float(np.corrcoef(t, f)[0, 1]) if min(t.std(), f.std()) > 1e-6 else 0.0 for t, f in pairs]
+        return [correlation(true, found) for true, found in zip(self.true.T, self.found.T, strict=True)]
 
 
 def numbers(theta: np.ndarray, grid: np.ndarray, size: int) -> np.ndarray:

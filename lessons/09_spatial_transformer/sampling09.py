@@ -10,6 +10,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv.data import mnist
+from tinyconv.explain.attended import to_pixels
 from tinyconv.nn import functional as F
 
 
@@ -68,7 +69,7 @@ def draw_arrows(image: np.ndarray, cases: dict[str, tuple[np.ndarray, np.ndarray
     for axis, (title, (positions, arrows)) in zip(axes, cases.items(), strict=True):
         axis.imshow(image[0], cmap="gray", vmin=0, vmax=1)
         there = np.abs(arrows).sum(axis=1) > 1e-9
-        places = (positions[there] + 1) / 2 * (image.shape[1] - 1)
+        places = to_pixels(positions[there], image.shape[1:])
         style = {"color": "#ff7f0e", "angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.004}
         axis.quiver(*places.T, *arrows[there].T, **style)
         axis.set_title(title, fontsize=9)
@@ -85,7 +86,7 @@ def draw_looks(image: np.ndarray, grids: dict[str, np.ndarray], columns: int) ->
     for k, (title, grid) in enumerate(grids.items()):
         above, below = axes[2 * (k // columns), k % columns], axes[2 * (k // columns) + 1, k % columns]
         above.imshow(image[0], cmap="gray", vmin=0, vmax=1)
-        at, size = (grid + 1) / 2 * (image.shape[1] - 1), image.shape[1]
+        at, size = to_pixels(grid, image.shape[1:]), image.shape[1]
         for line in [*at[::3], *np.swapaxes(at, 0, 1)[::3], at[-1], at[:, -1]]:
             above.plot(*line.T, color="#ff7f0e", lw=0.6)
         above.plot(*at[0].T, color="#ff7f0e", lw=2.5)

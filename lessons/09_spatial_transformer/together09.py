@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from digits09 import correlation
 
 import tinyconv
 from tinyconv.explain.attended import centre, rotation, to_pixels
@@ -46,9 +47,7 @@ def correlations(true: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Return (K, C, M) of found (K, N, M) with true (N, C, M); 0 where nothing moves."""
     result = np.zeros((len(found), *true.shape[1:]))
     for k, c, m in np.ndindex(result.shape):
-        one, other = found[k, :, m], true[:, c, m]
-        if min(one.std(), other.std()) > 1e-6:
-            result[k, c, m] = np.corrcoef(one, other)[0, 1]
+        result[k, c, m] = correlation(found[k, :, m], true[:, c, m])
     return result
 
 
