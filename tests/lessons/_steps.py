@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+from _exercises import load
+
+import tinyconv
 from tinyconv.lesson import read_header, steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = ROOT / "lessons"
 
 
+def script_of(lesson: Path, number: int) -> Path:
+    """Return a step's file."""
+    (script,) = lesson.glob(f"step{number}_*.py")
+    return script
+
+
 def run_step(script: Path, folder: Path, *arguments: str) -> str:
     """Run a script with --smoke in a folder, warnings as errors; return what it printed."""
+    return _run(folder, "-W", "error", str(script), "--smoke", *arguments)
+
+
+def run_in_full(script: Path, folder: Path, timeout: int = 120) -> str:
+    """Run a script in a folder; return what it printed."""
+    return _run(folder, str(script), timeout=timeout)
+
+
+def _run(folder: Path, *arguments: str, timeout: int = 120) -> str:
     path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), "--smoke", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, *arguments],
+        cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+        timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def imported(script: Path, folder: Path) -> tuple[Any, io.StringIO]:
+    """Import a step in this process as with --smoke, in a folder; return it, and where its prints went."""
+    threads, text = tinyconv.get_num_threads(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
+        patch.chdir(folder)
+        patch.setenv("TINYCONV_SMOKE", "1")
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.syspath_prepend(str(script.parent))
+        try:
+            return load(script, f"lesson_{script.parent.name[:2]}_{script.stem}_run"), text
+        finally:
+            tinyconv.set_num_threads(threads)
 
 
 def check_step(step: Path, last: str = "exercises.py") -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 
 import numpy as np
 import pytest
-from _exercises import LESSONS, load
+from _exercises import LESSONS
+from _steps import imported, script_of
 
-import tinyconv
 from tinyconv.models.fast_rcnn import _deltas
 from tinyconv.vision import box_iou
 from tinyconv.vision.sampling import label_proposals
@@ -27,17 +25,7 @@ def ran(tmp_path_factory):
 
     def of(number: int):
         if number not in found:
-            (script,) = LESSON.glob(f"step{number}_*.py")
-            threads, text = tinyconv.get_num_threads(), io.StringIO()
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
-                patch.chdir(folder)
-                patch.setenv("TINYCONV_SMOKE", "1")
-                patch.setenv("MPLBACKEND", "Agg")
-                patch.syspath_prepend(str(LESSON))
-                try:
-                    step = load(script, f"lesson_06_{script.stem}_run")
-                finally:
-                    tinyconv.set_num_threads(threads)
+            step, text = imported(script_of(LESSON, number), folder)
             found[number] = step, text.getvalue()
         return found[number]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import check_step, run_step
+from _steps import check_step, imported, run_step, script_of
 
 import tinyconv
 from tinyconv import data, nn
@@ -39,14 +37,7 @@ def ran(tmp_path_factory):
 
     def of(number: int):
         if number not in found:
-            (script,) = LESSON.glob(f"step{number}_*.py")
-            text = io.StringIO()
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text):
-                patch.chdir(folder)
-                patch.setenv("TINYCONV_SMOKE", "1")
-                patch.setenv("MPLBACKEND", "Agg")
-                patch.syspath_prepend(str(LESSON))
-                found[number] = load(script, f"lesson_07_{script.stem}_run"), text
+            found[number] = imported(script_of(LESSON, number), folder)
         return found[number][0], found[number][1].getvalue()
 
     return of

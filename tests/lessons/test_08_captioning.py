@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import re
-import subprocess
-import sys
 from math import exp, log
 
 import numpy as np
 import pytest
 from _claims import check_claim
-from _exercises import LESSONS, ROOT, load
-from _steps import check_step, run_step
+from _exercises import LESSONS, load
+from _steps import check_step, imported, run_in_full, run_step, script_of
 
 import tinyconv
 from tinyconv import models
@@ -60,13 +55,8 @@ def ran(tmp_path_factory):
 
     def of(number: int):
         if number not in found:
-            (script,) = LESSON.glob(f"step{number}_*.py")
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-                patch.chdir(folder)
-                patch.setenv("TINYCONV_SMOKE", "1")
-                patch.syspath_prepend(str(LESSON))
-                step = load(script, f"lesson_08_{script.stem}_run")
-            found[number] = step, run_step(script, folder)
+            script = script_of(LESSON, number)
+            found[number] = imported(script, folder)[0], run_step(script, folder)
         return found[number]
 
     return of
@@ -288,18 +278,10 @@ def test_the_readmes_table_of_the_paper_rises_with_k_and_falls_with_n(readme):
     assert all(row == sorted(row, reverse=True) for row in scores)
 
 
-def printed(number, folder):
-    """Return what a step prints that is run in full."""
-    (script,) = LESSON.glob(f"step{number}_*.py")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
-    run = [sys.executable, str(script)]
-    return subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
 @pytest.mark.slow
 def test_the_readmes_small_networks_are_what_steps_print(readme, tmp_path):
     """Steps 1 to 3 in full. Times are not compared; gradients to 10 %, since the README rounds them."""
-    one, two, three = (printed(number, tmp_path) for number in (1, 2, 3))
+    one, two, three = (run_in_full(script_of(LESSON, number), tmp_path) for number in (1, 2, 3))
 
     def row(start):
         line = next(line for line in readme.splitlines() if line.startswith(f"| {start}"))

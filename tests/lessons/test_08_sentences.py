@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import types
 
 import numpy as np
 import pytest
 from _exercises import LESSONS, load
-from _steps import ROOT, check_step, run_step
+from _steps import check_step, run_in_full, run_step
 
 import tinyconv
 from tinyconv import models
@@ -91,14 +88,8 @@ def test_the_scores_are_the_specifications(ran):
 @pytest.mark.slow
 def test_spoilt_sentences_score_as_the_readme_says(tmp_path):
     """Nothing is trained in step 8: all its numbers are exact."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
-    done = subprocess.run(
-        [sys.executable, str(LESSON / "step8_metrics.py")], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
-        capture_output=True, text=True, timeout=300, check=True,
-    )  # fmt: skip
-    found = re.findall(
-        r"^(true|places swapped|another scene's) +(\d+)%.{8}(.{8})(.{9})(.{9})(.{16})$", done.stdout, re.M
-    )
+    printed = run_in_full(LESSON / "step8_metrics.py", tmp_path, timeout=300)
+    found = re.findall(r"^(true|places swapped|another scene's) +(\d+)%.{8}(.{8})(.{9})(.{9})(.{16})$", printed, re.M)
     rows = [line for line in (LESSON / "README.md").read_text("utf-8").splitlines() if line.startswith("| 8 |")]
     assert len(found) == len(rows) == 3
     for (_, true, *numbers), row in zip(found, rows, strict=True):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from _exercises import LESSONS, ROOT, load
-from _steps import run_step
+from _exercises import LESSONS
+from _steps import imported, run_in_full, run_step, script_of
 
 import tinyconv
 from tinyconv import models
@@ -32,13 +27,9 @@ def ran(tmp_path_factory):
 
     def of(number: int):
         if number not in found:
-            (script,) = LESSON.glob(f"step{number}_*.py")
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-                patch.chdir(folder)
-                patch.setenv("TINYCONV_SMOKE", "1")
-                patch.syspath_prepend(str(LESSON))
-                step = load(script, f"lesson_09_{script.stem}_run")
-            found[number] = step, run_step(script, folder), folder / "tinyconv-output" / "09" / "smoke"
+            script = script_of(LESSON, number)
+            step, text = imported(script, folder)[0], run_step(script, folder)
+            found[number] = step, text, folder / "tinyconv-output" / "09" / "smoke"
         return found[number]
 
     return of
@@ -223,11 +214,8 @@ def test_the_readmes_networks_are_the_librarys(readme):
 
 def test_the_readmes_table_is_what_step_6_prints(readme, tmp_path):
     """In full, half a minute. Rounding may exchange a nearest neighbour or two of a thousand."""
-    (script,) = LESSON.glob("step6_*.py")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
-    run = [sys.executable, str(script)]
-    done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=True)
-    printed = re.findall(r"^  (\w+) +([\d.]+)%  ([\d.]+)%$", done.stdout, re.MULTILINE)
+    text = run_in_full(script_of(LESSON, 6), tmp_path)
+    printed = re.findall(r"^  (\w+) +([\d.]+)%  ([\d.]+)%$", text, re.MULTILINE)
     assert [kind for kind, *_ in printed] == ["r", "rts", "p", "e", "tc"]
     rows = [line for line in readme.splitlines() if line.startswith("| 6 |")]
     for line, (kind, *errors) in zip(rows, printed, strict=True):

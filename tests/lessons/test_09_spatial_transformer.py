@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 from _claims import check_claim
-from _exercises import LESSONS, ROOT, load
-from _steps import check_step
+from _exercises import LESSONS, load
+from _steps import check_step, run_in_full, script_of
 
 from tinyconv.lesson import read_header, steps_of
 
@@ -65,18 +62,10 @@ def test_the_readmes_table_of_the_paper_says_what_the_paper_says(readme):
     assert all(a < b for a, b in zip(cells(readme, "ST-CNN, TPS"), cells(readme, "ST-FCN, TPS"), strict=True))
 
 
-def printed(number, folder):
-    """Return what a step prints that is run in full."""
-    (script,) = LESSON.glob(f"step{number}_*.py")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
-    run = [sys.executable, str(script)]
-    return subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
 @pytest.mark.slow
 def test_the_readmes_numbers_are_what_steps_print(readme, tmp_path):
     """Steps 1 to 3 in full."""
-    one, two, three = (printed(number, tmp_path) for number in (1, 2, 3))
+    one, two, three = (run_in_full(script_of(LESSON, number), tmp_path) for number in (1, 2, 3))
 
     def row(start):
         line = next(line for line in readme.splitlines() if line.startswith(f"| {start}"))

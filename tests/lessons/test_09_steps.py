@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 
 import numpy as np
 import pytest
-from _exercises import LESSONS, load
-from _steps import run_step
+from _exercises import LESSONS
+from _steps import imported, run_step, script_of
 
 import tinyconv
 from tinyconv.functional.grids import control_points, target_grid, thin_plate_spline
@@ -27,17 +25,8 @@ def ran(tmp_path_factory):
 
     def of(number: int):
         if number not in found:
-            (script,) = LESSON.glob(f"step{number}_*.py")
-            threads = tinyconv.get_num_threads()
-            with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-                patch.chdir(folder)
-                patch.setenv("TINYCONV_SMOKE", "1")
-                patch.syspath_prepend(str(LESSON))
-                try:
-                    step = load(script, f"lesson_09_{script.stem}_run")
-                finally:
-                    tinyconv.set_num_threads(threads)
-            found[number] = step, run_step(script, folder)
+            script = script_of(LESSON, number)
+            found[number] = imported(script, folder)[0], run_step(script, folder)
         return found[number]
 
     return of
