@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tinyconv.data.digit_sources import DigitSources, scatter
+from distorted_tools import Told
+from tinyconv.data.digit_sources import DigitSources, digit_sources, place_digit, scatter
 from tinyconv.data.distorted import DistortedDigits
 
 
@@ -47,3 +48,26 @@ def test_pieces_hold_ink_and_come_from_the_whole_digit():
         assert image.sum() == 1
         places += image > 0
     assert (places > 0).all()  # 11 each
+
+
+def test_a_piece_may_lie_anywhere_inside():
+    """White digits: where a piece is can be seen. All places that there are in 8 x 7 pixels are taken, to both ends."""
+    sources = DigitSources(np.ones((2, 1, 28, 28), np.float32), np.zeros(2, int), (0,), np.zeros((2, 4)))
+    places = set()
+    for seed in range(300):
+        image = np.zeros((8, 7), np.float32)
+        scatter(image, sources, 0, 1, 5, np.random.default_rng(seed))
+        (top, left), (bottom, right) = np.argwhere(image).min(0).tolist(), np.argwhere(image).max(0).tolist()
+        assert (bottom - top, right - left) == (4, 4)
+        places.add((top, left))
+    assert places == {(top, left) for top in range(4) for left in range(3)}
+
+
+def test_a_digit_reaches_both_ends():
+    sources = digit_sources("val", (3,))
+    nearly = 1 - 2.0**-53
+    for told, wanted in (((0, nearly), (0, 32)), ((nearly, 0), (32, 0)), ((0.5, 0.5), (16, 16))):
+        image, top, left = place_digit(sources, 2, 60, 0, 6, Told(*told))
+        assert (top, left) == wanted
+        np.testing.assert_array_equal(image[top : top + 28, left : left + 28], sources.images[2, 0])
+        assert image.sum(dtype=np.float64) == sources.images[2].sum(dtype=np.float64)

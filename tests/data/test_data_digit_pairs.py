@@ -53,6 +53,11 @@ def test_a_pair_depends_on_seed_split_and_index_only():
         assert not np.array_equal(short[i][0][0], DistortedDigits("rts", n=4, seed=2)[i][0][0])
 
 
+def test_splits_draw_different_numbers():
+    turned = {DigitPairs(split, 5).distorted(3)[0].angle for split in ("train", "val", "test")}
+    assert len(turned) == 3
+
+
 def test_fresh_pairs_differ_by_epoch_and_come_again_by_the_seed():
     data = DigitPairs(n=12)
 

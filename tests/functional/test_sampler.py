@@ -218,6 +218,17 @@ def test_nearest_has_no_gradient_for_the_grid_and_only_what_is_wanted_is_compute
             assert not g.grad.numpy().any() and g.grad.shape == g.shape
 
 
+@modes
+@pytest.mark.parametrize("of_grid", [False, True])
+def test_the_image_is_kept_only_where_the_grid_learns_from_it(mode: str, of_grid: bool) -> None:
+    """A localisation network that is fixed would otherwise hold every image until backward."""
+    x = Tensor(np.ones((1, 2, 4, 4)), requires_grad=True)
+    y = F.grid_sample(x, Tensor(np.zeros((1, 3, 3, 2)), requires_grad=of_grid), mode)
+    kept = [array for array in y.node.ctx.saved if array is not None]
+    assert any(array.shape == (1, 3, 3, 2) for array in kept)
+    assert any(array.shape == x.shape for array in kept) == (of_grid and mode == "bilinear")
+
+
 def test_images_of_one_batch_have_their_own_grids() -> None:
     x = Tensor(np.arange(18.0).reshape(2, 1, 3, 3))
     grid = Tensor(np.array([[[[-1.0, -1.0]]], [[[1.0, 1.0]]]]))
