@@ -84,7 +84,8 @@ def looks(model: Any, data: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 def undone(model: Any, data: Any, count: int = 1000) -> float:
     """Return the correlation, over images, of the angle that the transformer turns back with the true one."""
     theta, _ = looks(model, data, count)
-    return correlation(rotation(theta), rotation(np.stack([data.distorted(i).theta for i in range(count)])))
+    found = rotation(theta[:, :6])  # a projective map's first six are the affine ones
+    return correlation(found, rotation(np.stack([data.distorted(i).theta for i in range(count)])))
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -134,10 +134,10 @@ def test_learning_has_the_rates_that_the_readme_says(kit, monkeypatch):
 class Says(nn.Module):
     """A network whose transformer says, of image i, row i of a table."""
 
-    def __init__(self, table):
+    def __init__(self, table, transform="affine"):
         super().__init__()
         self.table = tinyconv.tensor(table.astype(np.float32))
-        self.transformers = nn.ModuleList([SpatialTransformer(None, "affine", 28)])
+        self.transformers = nn.ModuleList([SpatialTransformer(None, transform, 28)])
         self.transformers[0].theta = lambda x: self.table[: len(x)]
 
 
@@ -146,6 +146,8 @@ def test_angles_and_middles_are_compared_with_the_true_ones(kit):
     turned, hidden = digits09.digits("r", "test", 0, 40), digits09.digits("tc", "test", 0, 40)
     true = np.stack([turned.distorted(i).theta.ravel() for i in range(40)])
     assert digits09.undone(Says(true), turned, 40) == pytest.approx(1, abs=1e-5)
+    projective = np.concatenate([true, np.full((40, 2), 0.1)], axis=1)
+    assert digits09.undone(Says(projective, "projective"), turned, 40) == pytest.approx(1, abs=1e-5)
     mirrored = true * np.array([1, -1, 1, -1, 1, 1])  # the angle's sign
     assert digits09.undone(Says(mirrored), turned, 40) == pytest.approx(-1, abs=1e-5)
     places = np.stack([hidden.distorted(i).theta.ravel() for i in range(40)])
